@@ -1,0 +1,50 @@
+"""Composition root: settings become an opened database, a vault and, above them, the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgemgr.errors import ConfigurationError
+from edgemgr.settings import Settings, load_settings
+from edgemgr.store import schema
+from edgemgr.store.database import Database
+from edgemgr.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class App:
+    """What every entry point works with."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+
+
+@contextmanager
+def open_app(settings: Settings | None = None) -> Iterator[App]:
+    """Open the appliance's state, making or migrating it where needed.
+
+    Raises:
+        ConfigurationError: the state directory cannot be made or written.
+        StoreError: the database cannot be used.
+        VaultError: the key of the secrets cannot be read.
+    """
+    settings = settings or load_settings()
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.log_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the state directory {settings.state_dir} cannot be used: {exc.strerror}",
+            hint="Run edgemgr as its own user (or root), or set EDGEMGR_STATE_DIR to a directory that you may write.",
+            code="E-CONFIG-STATE",
+        ) from exc
+    database = Database(settings.url)
+    try:
+        schema.upgrade(database)
+        vault = Vault.open(settings.key_file or settings.state_dir / "secret.key")
+        yield App(settings=settings, database=database, vault=vault)
+    finally:
+        database.close()

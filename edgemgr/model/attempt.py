@@ -1,0 +1,93 @@
+"""Attempt: one numbered execution of an Operation by a Worker; immutable once settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from edgemgr.errors import Retry
+from edgemgr.model.cluster import Observation
+from edgemgr.model.operation import OperationState, WaitingFor
+from edgemgr.model.timestamp import UtcDateTime, utc_now
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  #: something on the site or in the playbook went wrong
+    REFUSED = "refused"  #: preflight said no; nothing was changed
+    UNREACHABLE = "unreachable"  #: no connection, or it was lost
+    TIMED_OUT = "timed_out"
+    CANCELED = "canceled"
+    LOST = "lost"  #: its worker fell silent
+
+
+class Attempt(SQLModel, table=True):
+    """Its id is also the fencing token on the node: it only ever grows."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        CheckConstraint(
+            "outcome IN ('succeeded','failed','refused','unreachable','timed_out','canceled','lost')",
+            name="attempt_outcome",
+        ),
+        Index(
+            "attempt_one_unsettled",
+            "operation_id",
+            unique=True,
+            sqlite_where=text("outcome IS NULL"),
+            postgresql_where=text("outcome IS NULL"),
+        ),
+        Index(
+            "attempt_lease",
+            "lease_until",
+            sqlite_where=text("outcome IS NULL"),
+            postgresql_where=text("outcome IS NULL"),
+        ),
+        Index("attempt_operation_number", "operation_id", "number", unique=True),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    operation_id: int = Field(foreign_key="operation.id", ondelete="CASCADE")
+    number: int
+    worker_id: str
+    batch: str  #: name of the Batch that carried it, and of its work directory
+    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    lease_until: datetime = Field(sa_type=UtcDateTime)  # type: ignore[call-overload]
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    outcome: str | None = None
+    changed: bool = False
+    code: str = ""
+    message: str = Field(default="", sa_type=Text)
+    hint: str = Field(default="", sa_type=Text)
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """The evidence of one attempt, read: what it came to and why."""
+
+    outcome: Outcome
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+    changed: bool = False
+    retry: Retry = Retry.BUDGETED  #: NEVER: a repeat cannot help (host key, bundle, configuration)
+    observation: Observation | None = None
+
+
+@dataclass(frozen=True)
+class RetryDecision:
+    """What becomes of an operation after an attempt: the output of queue/retry.py."""
+
+    state: OperationState
+    not_before: datetime | None = None  #: with `queued` only
+    waiting_for: WaitingFor | None = None  #: with `queued` only
+    costs_attempt: bool = False
+    costs_loss: bool = False
+    reached: bool = True  #: the site answered: the pace of contact attempts starts anew

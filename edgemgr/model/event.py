@@ -1,0 +1,66 @@
+"""Event: immutable record of what happened. Audit trail and live feed are the same rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Index, Text
+from sqlmodel import Field, SQLModel
+
+from edgemgr.model.timestamp import UtcDateTime, utc_now
+
+
+class EventType(StrEnum):
+    """Whether somebody should look."""
+
+    NORMAL = "normal"
+    WARNING = "warning"
+
+
+class Reason(StrEnum):
+    """The closed list of things that can have happened."""
+
+    SITE_CREATED = "SiteCreated"
+    SITE_CHANGED = "SiteChanged"
+    SITE_DELETED = "SiteDeleted"
+    HOST_KEY_SEEN = "HostKeySeen"
+    HOST_KEY_PINNED = "HostKeyPinned"
+    HOST_KEY_MISMATCH = "HostKeyMismatch"
+    ACCESS_KEY_INSTALLED = "AccessKeyInstalled"
+    OPERATION_QUEUED = "OperationQueued"
+    OPERATION_SUPERSEDED = "OperationSuperseded"
+    OPERATION_CANCELED = "OperationCanceled"
+    OPERATION_EXPIRED = "OperationExpired"
+    OPERATION_SUCCEEDED = "OperationSucceeded"
+    OPERATION_FAILED = "OperationFailed"
+    ATTEMPT_STARTED = "AttemptStarted"
+    ATTEMPT_UNREACHABLE = "AttemptUnreachable"
+    ATTEMPT_FAILED = "AttemptFailed"
+    ATTEMPT_LOST = "AttemptLost"
+    SITE_BACK = "SiteBack"
+    SITE_LOST_CONTACT = "SiteLostContact"
+    HEALTH_CHANGED = "HealthChanged"
+    RELEASE_ADDED = "ReleaseAdded"
+    GROUP_CHANGED = "GroupChanged"
+
+
+class Event(SQLModel, table=True):
+    """Who did what to which thing, and when. No foreign keys: the record outlives its subject."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_site", "site_id", "id"),
+        Index("event_operation", "operation_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    type: str = EventType.NORMAL
+    reason: str
+    message: str = Field(sa_type=Text)
+    actor: str
+    site_id: int | None = None
+    site_name: str | None = None
+    operation_id: int | None = None

@@ -1,0 +1,21 @@
+"""All tables in one place, for whoever needs the whole schema."""
+
+from __future__ import annotations
+
+from sqlmodel import SQLModel
+
+from edgemgr.model import attempt, cluster, event, operation, release_file, secret, site, worker
+
+TABLES = (
+    site.Site,
+    site.SiteLabel,
+    site.Group,
+    cluster.Cluster,
+    operation.Operation,
+    attempt.Attempt,
+    event.Event,
+    worker.Worker,
+    secret.SealedSecret,
+    release_file.ReleaseFile,
+)
+METADATA = SQLModel.metadata

@@ -1,0 +1,17 @@
+"""kind → spec: the one list of what can be asked of a site."""
+
+from __future__ import annotations
+
+from edgemgr.model.operation import OperationKind
+from edgemgr.operations.bootstrap import Bootstrap
+from edgemgr.operations.probe import Probe
+from edgemgr.operations.reset import Reset
+from edgemgr.operations.spec import OperationSpec
+from edgemgr.operations.verify import Verify
+
+SPECS: dict[OperationKind, OperationSpec] = {spec.kind: spec for spec in (Probe(), Bootstrap(), Verify(), Reset())}
+
+
+def spec_of(kind: str) -> OperationSpec:
+    """The description of a kind that is known to exist."""
+    return SPECS[OperationKind(kind)]

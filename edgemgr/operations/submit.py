@@ -1,0 +1,92 @@
+"""Submitting: one request for many sites becomes an operation for each, all or none."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from sqlmodel import Session, col, select
+
+from edgemgr.errors import UsageError
+from edgemgr.model.operation import OperationKind
+from edgemgr.model.site import Site
+from edgemgr.model.timestamp import utc_now
+from edgemgr.operations.registry import SPECS
+from edgemgr.store import operations
+from edgemgr.store.operations import CHUNK, NewOperation
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command submitted."""
+
+    id: str
+    kind: OperationKind
+    site_ids: tuple[int, ...]
+
+
+def submit(
+    session: Session,
+    kind: OperationKind,
+    params: Mapping[str, Any],
+    site_ids: Sequence[int],
+    *,
+    actor: str,
+    deadline_s: float | None = None,
+    priority: int | None = None,
+    now: datetime | None = None,
+) -> Request:
+    """Queue one operation for each site.
+
+    Raises:
+        UsageError: no site, or parameters that cannot be carried out anywhere. Nothing is queued then.
+    """
+    spec = SPECS[kind]
+    if not site_ids:
+        raise UsageError(
+            "no site was chosen", hint="Name sites, or use -l SELECTOR or --all.", code="E-OP-NO-SITE"
+        )
+    try:
+        wanted = spec.params.model_validate(dict(params))
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+        raise UsageError(f"{kind.value} cannot take these parameters: {faults}", code="E-OP-PARAMS") from exc
+    spec.check(session, wanted)
+    now = now or utc_now()
+    request = Request(secrets.token_hex(6), kind, tuple(site_ids))
+    sites = _sites(session, site_ids)
+    operations.submit(
+        session,
+        [
+            NewOperation(
+                site_id=site.id or 0,
+                site_name=site.name,
+                kind=kind,
+                params=wanted.model_dump(mode="json"),
+                batch_key=spec.batch_key(wanted),
+                priority=spec.priority if priority is None else priority,
+                max_attempts=spec.max_attempts,
+            )
+            for site in sites
+        ],
+        request=request.id,
+        actor=actor,
+        deadline_at=now + timedelta(seconds=deadline_s or spec.deadline_s),
+        now=now,
+    )
+    for site in sites:
+        spec.desire(site, wanted)
+    return request
+
+
+def _sites(session: Session, site_ids: Sequence[int]) -> list[Site]:
+    sites: list[Site] = []
+    for start in range(0, len(site_ids), CHUNK):
+        sites += session.exec(
+            select(Site).where(col(Site.id).in_(site_ids[start : start + CHUNK])).order_by(col(Site.id))
+        ).all()
+    return sites

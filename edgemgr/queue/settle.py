@@ -1,0 +1,52 @@
+"""Settling: the evidence of an attempt ends it, advances its operation and updates what we know of the site."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+
+from edgemgr.model.attempt import AttemptResult, Outcome
+from edgemgr.model.operation import Operation
+from edgemgr.model.site import Site
+from edgemgr.model.timestamp import utc_now
+from edgemgr.queue.retry import Spent, decide
+from edgemgr.status.apply import apply_observation, note_contact
+from edgemgr.store import attempts
+from edgemgr.store.database import Database
+
+#: Outcomes that prove that the site answered.
+_ANSWERED = frozenset({Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REFUSED})
+
+
+def settle_attempt(
+    database: Database, attempt_id: int, result: AttemptResult, *, worker_id: str, now: datetime | None = None
+) -> None:
+    """End an attempt in one transaction.
+
+    Raises:
+        LeaseLostError: the attempt is not this worker's any more; nothing was written.
+    """
+    now = now or utc_now()
+    with database.write() as session:
+        operation = attempts.unsettled(session, attempt_id, worker_id=worker_id)
+        decision = decide(result, _spent(operation), now, random.uniform)
+        attempts.settle(session, attempt_id, operation, result, decision, now)
+        site = session.get_one(Site, operation.site_id)
+        if result.outcome in _ANSWERED and not result.code.startswith("E-TRUST"):
+            note_contact(session, operation.site_id, site.name, reachable=True, detail="", now=now)
+        elif result.outcome is Outcome.UNREACHABLE:
+            note_contact(session, operation.site_id, site.name, reachable=False, detail=result.message, now=now)
+        if result.observation is not None:
+            apply_observation(session, operation.site_id, site.name, result.observation)
+
+
+def _spent(operation: Operation) -> Spent:
+    return Spent(
+        attempts=operation.spent,
+        max_attempts=operation.max_attempts,
+        lost=operation.lost,
+        max_lost=operation.max_lost,
+        unreached=operation.unreached,
+        deadline_at=operation.deadline_at,
+        cancel_requested=operation.cancel_requested,
+    )

@@ -1,0 +1,125 @@
+"""Settings: the only reader of the environment and of configuration files.
+
+Order, strongest first: command line, `EDGEMGR_*` environment, `/etc/edgemgr/config.toml` (or the file named
+by `EDGEMGR_CONFIG`), defaults. `edgemgr doctor` prints what is in force.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from edgemgr.errors import ConfigurationError
+
+DEFAULT_CONFIG_FILE = Path("/etc/edgemgr/config.toml")
+
+
+class Settings(BaseSettings):
+    """What an administrator may set. Durations end in `_s` (seconds), sizes in `_bytes` or `_mib`."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGEMGR_", extra="forbid", frozen=True)
+
+    state_dir: Path = Field(Path("/var/lib/edgemgr"), description="Database, keys, releases, logs of attempts.")
+    runtime_dir: Path = Field(
+        Path("/run/edgemgr"), description="Work directories of running attempts; best on a memory file system."
+    )
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of a PostgreSQL shared by several machines; unset: SQLite in state_dir.",
+    )
+    key_file: Path | None = Field(
+        None, description="File with the key that seals secrets; unset: secret.key in state_dir, made at first use."
+    )
+    workers: int = Field(1, ge=0, le=16, description="Workers inside `edgemgr serve`.")
+    batch_size: int = Field(50, ge=1, le=200, description="Sites that one ansible-runner process carries at most.")
+    forks: int = Field(20, ge=1, le=200, description="Sites of one batch that Ansible works on at the same time.")
+    lease_s: float = Field(30.0, ge=1, description="How long a silent worker keeps its attempts.")
+    connect_timeout_s: float = Field(10.0, gt=0, description="Time for a site to answer a connection.")
+    ssh_fast_kex: bool = Field(
+        False,
+        description="Give up OpenSSH's post-quantum key exchange for half the CPU a connection.",
+    )
+    probe_interval_s: float = Field(5.0, gt=0, description="How often sites that owe something are tried at first.")
+    probe_interval_max_s: float = Field(300.0, gt=0, description="How rarely, for sites that have been away long.")
+    health_interval_s: float = Field(300.0, gt=0, description="Age at which a site's observation is refreshed.")
+    lab_dir: Path = Field(Path("/var/lib/edgemgr-lab"), description="Simulated sites: base tree, disks, CSV.")
+    listen: str = Field("127.0.0.1:8080", description="Address and port of the console.")
+
+    @property
+    def url(self) -> str:
+        """The database that is in force, as an SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'edgemgr.db'}"
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the logs of attempts are kept."""
+        return self.state_dir / "logs"
+
+    @property
+    def release_dir(self) -> Path:
+        """Where k3s release files are kept, by digest."""
+        return self.state_dir / "releases"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+
+def config_file() -> Path:
+    """The configuration file that is read, whether it exists or not."""
+    return Path(os.environ.get("EDGEMGR_CONFIG", DEFAULT_CONFIG_FILE))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings in force.
+
+    Raises:
+        ConfigurationError: a value is not acceptable or a name is unknown; all faults in one message.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+        raise ConfigurationError(
+            f"the settings cannot be used: {faults}",
+            hint=f"Mend {config_file()} or the EDGEMGR_* variable of that name; docs/settings.md lists them.",
+            code="E-CONFIG-VALUE",
+        ) from exc
+    except ValueError as exc:  # a file that is no TOML
+        raise ConfigurationError(
+            f"{config_file()} cannot be read: {exc}", hint="Mend the file.", code="E-CONFIG-FILE"
+        ) from exc
+
+
+def program_environment() -> dict[str, str]:
+    """The few variables of our own environment that a child program may see (an allow-list)."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR") if name in os.environ}
+    # The virtual environment's programs first, so that ansible-playbook is the one that was locked.
+    kept["PATH"] = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    kept.setdefault("HOME", "/root")
+    kept.setdefault("LANG", "C.UTF-8")
+    return kept
+
+
+def current_actor() -> str:
+    """Who gives this command, as events name it: the login behind sudo, or the user of the process."""
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name

@@ -1,0 +1,1 @@
+"""Store: the SQL adapter. The only place, with `model`, that knows SQLAlchemy; functions take an open session."""

@@ -1,0 +1,133 @@
+"""One database, SQLite or PostgreSQL, opened the same way.
+
+SQLite runs in WAL mode with synchronous=FULL, so that a committed change survives a power cut, and writers take
+the lock at BEGIN, so that no transaction fails half-way for want of it. It is driven through the pysqlite3 wheel:
+SQLite before 3.51.3 can corrupt a WAL database that several processes write (sqlite.org/changes.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from pysqlite3 import dbapi2 as sqlite_module
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlmodel import Session, create_engine
+
+from edgemgr.errors import StoreError
+
+SAFE_SQLITE = (3, 51, 3)
+LOCK_TIMEOUT_S = 30
+
+
+class Database:
+    """The engine and its two kinds of session."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.engine = _engine(self.url)
+        self._reader = self.engine.execution_options(edgemgr_read_only=True)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that may change data: commits at the end, rolls back on an error.
+
+        Raises:
+            StoreError: the database is locked for too long, full, damaged, not there or not migrated.
+        """
+        with _told_plainly(self.url), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A consistent view for reading; never waits for a writer on SQLite.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        with _told_plainly(self.url), Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _engine(url: sqlalchemy.URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True)
+    engine = create_engine(url, module=sqlite_module, connect_args={"timeout": LOCK_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours, below
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16384"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("edgemgr_read_only")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def sqlite_version() -> tuple[str, bool]:
+    """The SQLite that is used, and whether it is free of the WAL-reset bug."""
+    version: str = sqlite_module.sqlite_version
+    return version, tuple(int(part) for part in version.split(".")) >= SAFE_SQLITE
+
+
+@contextmanager
+def _told_plainly(url: sqlalchemy.URL) -> Iterator[None]:
+    """Turn the database's own errors into ours. Broken rules (IntegrityError) pass: callers know what they mean."""
+    try:
+        yield
+    except (OperationalError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DatabaseError) as exc:
+        if isinstance(exc, sqlalchemy.exc.IntegrityError):
+            raise
+        raise _store_error(exc, url) from exc
+
+
+def _store_error(exc: DBAPIError, url: sqlalchemy.URL) -> StoreError:
+    where = url.render_as_string(hide_password=True)
+    text = str(exc.orig)
+    lower = text.lower()
+    if "locked" in lower:
+        return StoreError(
+            f"the database {where} stayed locked for {LOCK_TIMEOUT_S} s",
+            hint="Another edgemgr command writes much at once: try again, or look for one that hangs.",
+            code="E-STORE-LOCKED",
+        )
+    if "full" in lower or "no space left" in lower:
+        return StoreError(
+            f"no room left to write the database {where}; nothing was changed",
+            hint="Free disk space and repeat the command.",
+            code="E-STORE-FULL",
+        )
+    if "no such table" in lower or "does not exist" in lower or "no such column" in lower:
+        return StoreError(
+            f"the database {where} has not the tables of this version: {text.splitlines()[0]}",
+            hint="Run `edgemgr database upgrade`.",
+            code="E-STORE-SCHEMA",
+        )
+    if "malformed" in lower or "not a database" in lower:
+        return StoreError(
+            f"the database {where} is damaged: {text}",
+            hint="Keep the file, restore the last backup, and look at the disk.",
+            code="E-STORE-DAMAGED",
+        )
+    return StoreError(
+        f"the database {where} cannot be used: {text.splitlines()[0] if text else exc}",
+        hint="Check that it exists, runs and may be written: `edgemgr doctor`.",
+        code="E-STORE-UNAVAILABLE",
+    )

@@ -1,0 +1,56 @@
+"""What every test may ask for: a clean environment, a database of either kind, a vault, an appliance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgemgr.settings import Settings
+from edgemgr.store import schema
+from edgemgr.store.database import Database
+from tests_support.postgresql import PostgresServer, find_postgresql
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The settings of whoever runs the tests must not reach them."""
+    for name in list(os.environ):
+        if name.startswith("EDGEMGR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("EDGEMGR_CONFIG", str(tmp_path / "no-config.toml"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose every directory lies in the test's own."""
+    return Settings(
+        state_dir=tmp_path / "state", runtime_dir=tmp_path / "run", lab_dir=tmp_path / "lab", lease_s=5.0
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL of our own for the whole run, from the programs that Debian installed."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgresql"), find_postgresql())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated database; the test runs once on each kind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'edgemgr.db'}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.new_database()
+    database = Database(url)
+    schema.upgrade(database)
+    yield database
+    database.close()

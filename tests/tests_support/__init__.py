@@ -1,0 +1,1 @@
+"""Real neighbours that the tests start and end themselves."""
