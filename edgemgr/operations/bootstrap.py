@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from pydantic import Field
-from sqlmodel import Session
 
 from edgemgr.errors import UsageError
 from edgemgr.model.operation import OperationKind
@@ -14,6 +13,7 @@ from edgemgr.model.version import K3sVersion
 from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.settings import Settings
 from edgemgr.store import releases
+from edgemgr.store.database import Session
 
 
 class BootstrapParams(Params):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sqlmodel import Session
-
 from edgemgr.model.operation import OperationKind
 from edgemgr.model.site import Site
 from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.settings import Settings
+from edgemgr.store.database import Session
 
 
 class Reset(OperationSpec):

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
-from sqlmodel import Session
 
 from edgemgr.model.operation import OperationKind, Priority
 from edgemgr.model.site import Site
 from edgemgr.settings import Settings
+from edgemgr.store.database import Session
 
 
 class Params(BaseModel):
@@ -35,10 +35,10 @@ class OperationSpec(ABC):
         """Operations with the same key may travel together."""
         return f"{self.kind.value}/{params.model_dump_json()}"
 
-    def check(self, session: Session, params: Params) -> None:
+    def check(self, session: Session, params: Params) -> None:  # noqa: B027 - most kinds have nothing to check
         """Raise UsageError if this cannot be carried out at any site."""
 
-    def desire(self, site: Site, params: Params) -> None:
+    def desire(self, site: Site, params: Params) -> None:  # noqa: B027 - most kinds change no wish
         """Write into the Site what the operator now wants of it."""
 
     @abstractmethod

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
-from sqlmodel import Session, col, select
 
 from edgemgr.errors import UsageError
 from edgemgr.model.operation import OperationKind
-from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.operations.registry import SPECS
 from edgemgr.store import operations
-from edgemgr.store.operations import CHUNK, NewOperation
+from edgemgr.store.chosen_sites import sites_of
+from edgemgr.store.database import Session
+from edgemgr.store.operations import NewOperation
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ def submit(
     """
     spec = SPECS[kind]
     if not site_ids:
-        raise UsageError(
-            "no site was chosen", hint="Name sites, or use -l SELECTOR or --all.", code="E-OP-NO-SITE"
-        )
+        raise UsageError("no site was chosen", hint="Name sites, or use -l SELECTOR or --all.", code="E-OP-NO-SITE")
     try:
         wanted = spec.params.model_validate(dict(params))
     except ValidationError as exc:
@@ -58,7 +56,7 @@ def submit(
     spec.check(session, wanted)
     now = now or utc_now()
     request = Request(secrets.token_hex(6), kind, tuple(site_ids))
-    sites = _sites(session, site_ids)
+    found = sites_of(session, site_ids)
     operations.submit(
         session,
         [
@@ -71,22 +69,13 @@ def submit(
                 priority=spec.priority if priority is None else priority,
                 max_attempts=spec.max_attempts,
             )
-            for site in sites
+            for site in found
         ],
         request=request.id,
         actor=actor,
         deadline_at=now + timedelta(seconds=deadline_s or spec.deadline_s),
         now=now,
     )
-    for site in sites:
+    for site in found:
         spec.desire(site, wanted)
     return request
-
-
-def _sites(session: Session, site_ids: Sequence[int]) -> list[Site]:
-    sites: list[Site] = []
-    for start in range(0, len(site_ids), CHUNK):
-        sites += session.exec(
-            select(Site).where(col(Site.id).in_(site_ids[start : start + CHUNK])).order_by(col(Site.id))
-        ).all()
-    return sites

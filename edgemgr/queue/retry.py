@@ -32,7 +32,9 @@ class Spent:
     cancel_requested: bool = False
 
 
-def decide(result: AttemptResult, spent: Spent, now: datetime, draw: Callable[[float, float], float]) -> RetryDecision:
+def decide(  # noqa: PLR0911 - a table: one return for each row
+    result: AttemptResult, spent: Spent, now: datetime, draw: Callable[[float, float], float]
+) -> RetryDecision:
     """Read the table; `draw(low, high)` gives a uniform random number (random.uniform outside tests)."""
     outcome = result.outcome
     if outcome is Outcome.SUCCEEDED:

@@ -30,7 +30,7 @@ def settle_attempt(
     with database.write() as session:
         operation = attempts.unsettled(session, attempt_id, worker_id=worker_id)
         decision = decide(result, _spent(operation), now, random.uniform)
-        attempts.settle(session, attempt_id, operation, result, decision, now)
+        attempts.settle(session, attempt_id, operation, result=result, decision=decision, now=now)
         site = session.get_one(Site, operation.site_id)
         if result.outcome in _ANSWERED and not result.code.startswith("E-TRUST"):
             note_contact(session, operation.site_id, site.name, reachable=True, detail="", now=now)

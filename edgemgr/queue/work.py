@@ -76,9 +76,7 @@ class Carrier:
             self.settle(attempt_id, result)
 
         try:
-            runs = tuple(
-                SiteRun(item.attempt.id or 0, target, self._variables(item, target)) for item, target in ready
-            )
+            runs = tuple(SiteRun(item.attempt.id or 0, target, self._variables(item, target)) for item, target in ready)
             batch = Batch(name=name, kind=spec.kind.value, runs=runs, timeout_s=spec.timeout_s)
             run_batch(batch, self.settings, on_result=on_result, is_canceled=self.is_canceled)
         except EdgemgrError as exc:

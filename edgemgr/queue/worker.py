@@ -106,9 +106,7 @@ class QueueWorker:
             thread.start()
 
     def _carry(self, name: str, claimed: Sequence[Claimed]) -> None:
-        carrier = Carrier(
-            self.database, self.vault, self.settings, settle=self._settle, is_canceled=self._is_canceled
-        )
+        carrier = Carrier(self.database, self.vault, self.settings, settle=self._settle, is_canceled=self._is_canceled)
         try:
             carrier.carry(name, claimed)
         except Exception:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session
-
 from edgemgr.model.cluster import Cluster, Health, Observation, Reachability
 from edgemgr.model.event import Reason
 from edgemgr.store import clusters, events
+from edgemgr.store.database import Session
 
 _GOOD = frozenset({Health.HEALTHY.value, Health.UNKNOWN.value})
 
@@ -28,8 +27,13 @@ def note_contact(
         return
     if not reachable:
         events.record(
-            session, Reason.SITE_LOST_CONTACT, f"does not answer: {detail}", actor="queue", site_id=site_id,
-            site_name=site_name, warning=True,
+            session,
+            Reason.SITE_LOST_CONTACT,
+            f"does not answer: {detail}",
+            actor="queue",
+            site_id=site_id,
+            site_name=site_name,
+            warning=True,
         )
     elif before == Reachability.UNREACHABLE.value:
         events.record(session, Reason.SITE_BACK, "answers again", actor="queue", site_id=site_id, site_name=site_name)

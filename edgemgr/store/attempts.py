@@ -57,7 +57,13 @@ def unsettled(session: Session, attempt_id: int, *, worker_id: str) -> Operation
 
 
 def settle(
-    session: Session, attempt_id: int, operation: Operation, result: AttemptResult, decision: RetryDecision, now: datetime
+    session: Session,
+    attempt_id: int,
+    operation: Operation,
+    *,
+    result: AttemptResult,
+    decision: RetryDecision,
+    now: datetime,
 ) -> None:
     """Write how an attempt ended and what becomes of its operation. `operation` comes from `unsettled`."""
     attempt = session.get_one(Attempt, attempt_id)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, exists, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Select, select, update
+from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.operation import Operation, OperationState
@@ -26,9 +26,9 @@ class Claimed:
     site_name: str
 
 
-def _ready(now: datetime) -> Select[tuple[int]]:
+def _ready(now: datetime) -> Select[tuple[int | None]]:
     return (
-        select(Operation.id)  # type: ignore[call-overload,no-any-return]
+        select(col(Operation.id))
         .where(
             col(Operation.state) == OperationState.QUEUED.value,
             col(Operation.is_head),
@@ -43,14 +43,12 @@ def anything_ready(session: Session, now: datetime) -> bool:
     return session.execute(_ready(now).limit(1)).scalar() is not None
 
 
-def claim(
-    session: Session, *, worker_id: str, batch: str, limit: int, lease_s: float, now: datetime
-) -> list[Claimed]:
+def claim(session: Session, *, worker_id: str, batch: str, limit: int, lease_s: float, now: datetime) -> list[Claimed]:
     """Take up to `limit` ready operations that may travel together, best first; at most one of a site."""
     best = session.execute(_ready(now).limit(1).with_for_update(skip_locked=True)).scalar()
     if best is None:
         return []
-    key = session.exec(select(Operation.batch_key).where(col(Operation.id) == best)).one()
+    key = session.execute(select(col(Operation.batch_key)).where(col(Operation.id) == best)).scalar_one()
     ids = list(
         session.execute(
             _ready(now).where(col(Operation.batch_key) == key).limit(limit).with_for_update(skip_locked=True)
@@ -61,13 +59,16 @@ def claim(
         .where(col(Operation.id).in_(ids))
         .values(state=OperationState.RUNNING.value, attempts=col(Operation.attempts) + 1, waiting_for="")
     )
-    rows = session.exec(
-        select(Operation, Site.name).join(Site, col(Site.id) == col(Operation.site_id)).where(col(Operation.id).in_(ids))
+    rows = session.execute(
+        select(Operation, col(Site.name))
+        .join(Site, col(Site.id) == col(Operation.site_id))
+        .where(col(Operation.id).in_(ids))
+        .order_by(col(Operation.priority).desc(), col(Operation.id))
     ).all()
     claimed = []
-    for operation, site_name in sorted(rows, key=lambda row: ids.index(row[0].id)):  # type: ignore[arg-type]
+    for operation, site_name in rows:
         attempt = Attempt(
-            operation_id=operation.id,
+            operation_id=operation.id or 0,
             number=operation.attempts,
             worker_id=worker_id,
             batch=batch,
@@ -78,11 +79,3 @@ def claim(
         claimed.append(Claimed(operation, attempt, site_name))
     session.flush()
     return claimed
-
-
-def site_is_busy(session: Session, site_id: int) -> bool:
-    """Whether an operation of this site runs."""
-    running = exists().where(
-        col(Operation.site_id) == site_id, col(Operation.state) == OperationState.RUNNING.value
-    )
-    return bool(session.execute(select(running)).scalar())

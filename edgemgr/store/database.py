@@ -20,6 +20,8 @@ from sqlmodel import Session, create_engine
 
 from edgemgr.errors import StoreError
 
+__all__ = ["LOCK_TIMEOUT_S", "SAFE_SQLITE", "Database", "Session", "sqlite_version"]
+
 SAFE_SQLITE = (3, 51, 3)
 LOCK_TIMEOUT_S = 30
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, insert, update
+from sqlalchemy import func, insert, update
 from sqlmodel import Session, col, select
 
 from edgemgr.model.event import Event, EventType, Reason
@@ -195,12 +195,6 @@ def wake(session: Session, site_ids: Sequence[int], *, now: datetime) -> int:
     return woken
 
 
-def prune(session: Session, *, before: datetime) -> int:
-    """Remove operations that ended before a time, with their attempts."""
-    result = session.execute(delete(Operation).where(col(Operation.finished_at) < before))
-    return int(result.rowcount)  # type: ignore[attr-defined]
-
-
 def _supersede(session: Session, site_ids: Sequence[int], kind: OperationKind, *, actor: str, now: datetime) -> None:
     older = session.exec(
         select(Operation).where(
@@ -246,7 +240,10 @@ def _chunks(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
         yield items[start : start + CHUNK]
 
 
-def has_open(session: Session, site_id: int) -> bool:
-    """Whether anything is queued or running for a site."""
-    head = session.exec(select(Operation.id).where(col(Operation.site_id) == site_id, col(Operation.is_head))).first()
-    return head is not None
+def hurry(session: Session, operation_ids: Sequence[int], *, now: datetime) -> None:
+    """Let queued operations run as soon as they can, whatever they wait for."""
+    session.execute(
+        update(Operation)
+        .where(col(Operation.id).in_(operation_ids), col(Operation.state) == OperationState.QUEUED.value)
+        .values(not_before=now, waiting_for=WaitingFor.TURN.value)
+    )

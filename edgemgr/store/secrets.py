@@ -38,7 +38,7 @@ def put(session: Session, vault: Sealer, site_id: int, name: SecretName, secret:
 
 
 def get(session: Session, vault: Sealer, site_id: int, name: SecretName) -> Secret | None:
-    """The secret in plain, or None if there is none.
+    """Open a secret; None if there is none.
 
     Raises:
         VaultError: it cannot be opened.

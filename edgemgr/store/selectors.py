@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, func, literal, not_, or_
 from sqlmodel import Session, col, select
 
-from edgemgr.errors import NotFoundError, ReleaseError, SelectorError
+from edgemgr.errors import NotFoundError, ReleaseError
 from edgemgr.model.cluster import Cluster, Health, Reachability, UpdateStatus
 from edgemgr.model.operation import Operation, OperationState
 from edgemgr.model.selector import Operator, Selector, Term
@@ -15,23 +17,20 @@ from edgemgr.model.update_status import CHANGING_KINDS
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.version_bound import VersionBound
 
-GROUP_DEPTH_LIMIT = 8
 
-
-def condition(session: Session, selector: Selector, *, depth: int = 0) -> ColumnElement[bool]:
-    """A WHERE clause over Site outer-joined to Cluster.
+def condition(session: Session, selector: Selector) -> ColumnElement[bool]:
+    """Make a WHERE clause over Site outer-joined to Cluster.
 
     SQL cannot order versions and groups are kept as text, so both are looked up here, now.
 
     Raises:
         NotFoundError: the selector names a group that does not exist.
-        SelectorError: groups name one another too deeply.
     """
-    return and_(literal(value=True), *(_term(session, term, depth) for term in selector.terms))
+    return and_(literal(value=True), *(_term(session, term) for term in selector.terms))
 
 
 def update_expression() -> ColumnElement[str]:
-    """The word `update` of a site in SQL; the same rule as `model.update_status`."""
+    """Tell the word `update` of a site in SQL, by the same rule as `model.update_status`."""
     is_changing = exists().where(
         col(Operation.site_id) == col(Site.id),
         col(Operation.state) == OperationState.RUNNING.value,
@@ -47,7 +46,7 @@ def update_expression() -> ColumnElement[str]:
 
 
 def field_expression(name: str) -> ColumnElement[str]:
-    """The value that a site shows for a field; never NULL."""
+    """Give the value that a site shows for a field; never NULL."""
     if name == "update":
         return update_expression()
     return {
@@ -65,11 +64,11 @@ def field_expression(name: str) -> ColumnElement[str]:
     }[name]
 
 
-def _term(session: Session, term: Term, depth: int) -> ColumnElement[bool]:
+def _term(session: Session, term: Term) -> ColumnElement[bool]:
     if term.is_label:
         return _label(term)
     if term.key == "group":
-        return _group(session, term, depth)
+        return _group(session, term)
     if term.key == "port":
         return _number(term)
     expression = field_expression(term.key)
@@ -120,7 +119,7 @@ def _number(term: Term) -> ColumnElement[bool]:
             return port >= numbers[0]
 
 
-_HOLDS = {
+_HOLDS: dict[Operator, Callable[[int], bool]] = {
     Operator.BELOW: lambda order: order < 0,
     Operator.AT_MOST: lambda order: order <= 0,
     Operator.ABOVE: lambda order: order > 0,
@@ -131,7 +130,7 @@ _HOLDS = {
 def _version(session: Session, term: Term, expression: ColumnElement[str]) -> ColumnElement[bool]:
     if term.operator in (Operator.EXISTS, Operator.MISSING):
         return _text(term, expression)
-    holds = _HOLDS.get(term.operator, lambda order: order == 0)
+    holds = _HOLDS.get(term.operator, _is_within)
     bounds = [bound for value in term.values if (bound := VersionBound.parse(value))]
     matching = [
         text for text, version in observed_versions(session) if any(holds(bound.compare(version)) for bound in bounds)
@@ -141,8 +140,12 @@ def _version(session: Session, term: Term, expression: ColumnElement[str]) -> Co
     return expression.not_in(matching) if term.operator is Operator.NOT_IN else expression.in_(matching)
 
 
+def _is_within(order: int) -> bool:
+    return order == 0
+
+
 def observed_versions(session: Session) -> list[tuple[str, K3sVersion]]:
-    """Every version of k3s that some site shows, as written and as read, the oldest first."""
+    """List every version of k3s that some site shows, as written and as read, the oldest first."""
     found = []
     for text in session.exec(select(Cluster.k3s_version).distinct()):
         try:
@@ -152,23 +155,15 @@ def observed_versions(session: Session) -> list[tuple[str, K3sVersion]]:
     return sorted(found, key=lambda pair: pair[1])
 
 
-def _group(session: Session, term: Term, depth: int) -> ColumnElement[bool]:
-    if depth >= GROUP_DEPTH_LIMIT:
-        raise SelectorError(
-            f"groups name one another more than {GROUP_DEPTH_LIMIT} deep, or in a circle",
-            hint="Look at `edgemgr group list`.",
-            code="E-SELECTOR-GROUP",
-        )
-    groups = [_one_group(session, name, depth) for name in term.values]
+def _group(session: Session, term: Term) -> ColumnElement[bool]:
+    groups = [condition(session, parse_filter(_group_text(session, name))) for name in term.values]
     if term.operator is Operator.IN:
         return or_(false(), *groups)
     return and_(literal(value=True), *(not_(group) for group in groups))
 
 
-def _one_group(session: Session, name: str, depth: int) -> ColumnElement[bool]:
+def _group_text(session: Session, name: str) -> str:
     group = session.get(Group, name)
     if group is None:
-        raise NotFoundError(
-            f"there is no group {name}", hint="See `edgemgr group list`.", code="E-GROUP-UNKNOWN"
-        )
-    return condition(session, parse_filter(group.selector), depth=depth + 1)
+        raise NotFoundError(f"there is no group {name!r}", hint="See `edgemgr group list`.", code="E-GROUP-UNKNOWN")
+    return group.selector

@@ -49,12 +49,12 @@ def ask(
         NewOperation(site_id, f"site-{site_id}", kind, {}, kind.value, priority, max_attempts=3) for site_id in site_ids
     ]
     with database.write() as session:
-        operations.submit(
-            session, wanted, request="r", actor="test", deadline_at=now + timedelta(days=days), now=now
-        )
+        operations.submit(session, wanted, request="r", actor="test", deadline_at=now + timedelta(days=days), now=now)
 
 
-def take(database: Database, worker: str = "w1", limit: int = 50, now: datetime = NOW, lease_s: float = 30) -> list[Claimed]:
+def take(
+    database: Database, worker: str = "w1", limit: int = 50, now: datetime = NOW, lease_s: float = 30
+) -> list[Claimed]:
     with database.write() as session:
         return claim(session, worker_id=worker, batch="b", limit=limit, lease_s=lease_s, now=now)
 
@@ -168,7 +168,9 @@ def test_a_renewed_lease_is_not_taken_back(database: Database) -> None:
     ask(database, add_sites(database, 1))
     item = take(database, lease_s=5)[0]
     with database.write() as session:
-        assert attempts.renew(session, worker_id="w1", lease_s=5, now=NOW + timedelta(seconds=4)) == {item.attempt.id: False}
+        assert attempts.renew(session, worker_id="w1", lease_s=5, now=NOW + timedelta(seconds=4)) == {
+            item.attempt.id: False
+        }
     assert reap(database, now=NOW + timedelta(seconds=6)) == 0
 
 
@@ -224,8 +226,14 @@ def test_the_database_refuses_two_running_operations_of_one_site(database: Datab
     with pytest.raises(IntegrityError), database.write() as session:
         session.add(
             Operation(
-                site_id=site, kind="probe", state=OperationState.RUNNING.value, is_head=True, batch_key="k", request="r",
-                actor="test", deadline_at=NOW,
+                site_id=site,
+                kind="probe",
+                state=OperationState.RUNNING.value,
+                is_head=True,
+                batch_key="k",
+                request="r",
+                actor="test",
+                deadline_at=NOW,
             )
         )
 

@@ -20,7 +20,12 @@ def highest(_low: float, high: float) -> float:
 
 def spent(**changes: object) -> Spent:
     values: dict[str, object] = {
-        "attempts": 0, "max_attempts": 3, "lost": 0, "max_lost": 3, "unreached": 0, "deadline_at": NOW + timedelta(days=7),
+        "attempts": 0,
+        "max_attempts": 3,
+        "lost": 0,
+        "max_lost": 3,
+        "unreached": 0,
+        "deadline_at": NOW + timedelta(days=7),
     }
     return Spent(**{**values, **changes})  # type: ignore[arg-type]
 

@@ -1,0 +1,227 @@
+"""`edgemgr bootstrap|verify|probe|reset`: ask for one kind of operation on the sites that were chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgemgr.cli.duration import seconds
+from edgemgr.cli.output import Column, Output, emit_one
+from edgemgr.errors import UsageError
+from edgemgr.model.operation import OperationKind
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SITE]...", help="Names of sites.")]
+Labels = Annotated[str | None, typer.Option("-l", "--selector", help="Sites with these labels: region=emea,tier!=lab.")]
+Filter = Annotated[
+    str | None, typer.Option("--filter", help="Sites by any field: health=failing k3s<v1.33 name~store-0.")
+]
+All = Annotated[bool, typer.Option("--all", help="All sites.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show progress until every site is done; exit 0, 6 or 7.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="How long --wait waits: 90s, 15m, 2h.")]
+Deadline = Annotated[
+    str | None, typer.Option("--deadline", help="How long the request lives while sites are away: 12h, 7d.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which sites it would be, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table, json, jsonl, yaml or name.")]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command asked for, as it is printed."""
+
+    operation: str
+    request: str | None
+    sites: tuple[str, ...]
+    params: dict[str, Any]
+    dry_run: bool = False
+
+
+_FIELDS: tuple[Column[Asked], ...] = (
+    Column("operation", lambda asked: asked.operation),
+    Column("sites", lambda asked: ", ".join(asked.sites)),
+    Column("parameters", lambda asked: asked.params),
+    Column("dry run", lambda asked: asked.dry_run),
+)
+
+
+def _tell(asked: Asked, output: Output) -> None:
+    emit_one(asked, _FIELDS, output, kind="Request", name=lambda asked: asked.request or asked.operation)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the four commands to the command line."""
+    for command in (bootstrap, verify, probe, reset):
+        app.command(command.__name__)(command)
+
+
+def bootstrap(
+    names: Names = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="The k3s version, for example v1.33.5+k3s1; see `release list`.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file merged into k3s' config.yaml.")] = None,
+    selector: Labels = None,
+    filter_: Filter = None,
+    every: All = False,
+    wait: Wait = False,
+    timeout: Timeout = "30m",
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Bring k3s up on sites that have none, or converge sites that run this version already."""
+    if version is None:
+        raise UsageError(
+            "bootstrap needs the k3s version",
+            hint="Add --version; `edgemgr release list` shows what is there.",
+            code="E-OP-VERSION",
+        )
+    params = {"version": version, "k3s_config": _read_config(config)}
+    _ask(
+        OperationKind.BOOTSTRAP,
+        params,
+        (names, selector, filter_, every),
+        wait=wait,
+        timeout=timeout,
+        deadline=deadline,
+        dry_run=dry_run,
+        output=output,
+    )
+
+
+def verify(
+    names: Names = None,
+    selector: Labels = None,
+    filter_: Filter = None,
+    every: All = False,
+    wait: Wait = False,
+    timeout: Timeout = "30m",
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check on the node itself that k3s runs as it should; changes nothing there."""
+    _ask(
+        OperationKind.VERIFY,
+        {},
+        (names, selector, filter_, every),
+        wait=wait,
+        timeout=timeout,
+        deadline=deadline,
+        dry_run=dry_run,
+        output=output,
+    )
+
+
+def probe(
+    names: Names = None,
+    selector: Labels = None,
+    filter_: Filter = None,
+    every: All = False,
+    wait: Wait = False,
+    timeout: Timeout = "30m",
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Look at sites through SSH and the Kubernetes API; quick, changes nothing."""
+    _ask(
+        OperationKind.PROBE,
+        {},
+        (names, selector, filter_, every),
+        wait=wait,
+        timeout=timeout,
+        deadline=deadline,
+        dry_run=dry_run,
+        output=output,
+    )
+
+
+def reset(
+    names: Names = None,
+    selector: Labels = None,
+    filter_: Filter = None,
+    every: All = False,
+    wait: Wait = False,
+    timeout: Timeout = "30m",
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Remove k3s, its workloads and their data from sites. Asks first."""
+    _ask(
+        OperationKind.RESET,
+        {},
+        (names, selector, filter_, every),
+        wait=wait,
+        timeout=timeout,
+        deadline=deadline,
+        dry_run=dry_run,
+        output=output,
+        confirm=not yes,
+    )
+
+
+def _ask(
+    kind: OperationKind,
+    params: dict[str, Any],
+    choice: tuple[list[str] | None, str | None, str | None, bool],
+    *,
+    wait: bool,
+    timeout: str,
+    deadline: str | None,
+    dry_run: bool,
+    output: Output,
+    confirm: bool = False,
+) -> None:
+    from edgemgr.app import open_app
+    from edgemgr.cli.choice import chosen_sites, confirm_sites
+    from edgemgr.cli.wait import wait_for
+    from edgemgr.operations.registry import SPECS
+    from edgemgr.operations.submit import submit
+    from edgemgr.settings import current_actor
+
+    deadline_s = seconds(deadline) if deadline else None
+    timeout_s = seconds(timeout)
+    with open_app() as app:
+        sites = chosen_sites(app.database, *choice)
+        if dry_run:
+            spec = SPECS[kind]
+            with app.database.read() as session:
+                spec.check(session, spec.params.model_validate(params))
+            _tell(Asked(kind.value, None, tuple(name for _, name in sites), params, dry_run=True), output)
+            return
+        if confirm:
+            confirm_sites(f"{kind.value} removes k3s, its workloads and their data from", [name for _, name in sites])
+        with app.database.write() as session:
+            request = submit(
+                session, kind, params, [number for number, _ in sites], actor=current_actor(), deadline_s=deadline_s
+            )
+        status = wait_for(app.database, request.id, kind=kind.value, timeout_s=timeout_s) if wait else 0
+    if output is not Output.TABLE:
+        _tell(Asked(kind.value, request.id, tuple(name for _, name in sites), params), output)
+    if not wait:
+        typer.echo(
+            f"{kind.value} queued for {len(sites)} site(s); follow it with `edgemgr operation list --request {request.id}`",
+            err=True,
+        )
+    raise typer.Exit(status)
+
+
+def _read_config(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise UsageError(f"{path} cannot be read: {exc}", code="E-OP-CONFIG") from exc
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise UsageError(f"{path} is no mapping of k3s options", hint="Write `key: value` lines.", code="E-OP-CONFIG")
+    return found

@@ -1,0 +1,131 @@
+"""`edgemgr doctor`: is this appliance fit for work? Each finding says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from edgemgr import __version__
+from edgemgr.cli.output import Column, Output, OutputOption, emit
+from edgemgr.errors import EdgemgrError
+from edgemgr.settings import Settings, config_file, load_settings, program_environment
+
+#: Below this much free space new work is likely to fail, bytes.
+LOW_SPACE_BYTES = 2 << 30
+PROGRAM_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check."""
+
+    check: str
+    verdict: str  #: ok, warn or bad
+    detail: str
+    advice: str = ""
+
+
+_COLUMNS: tuple[Column[Finding], ...] = (
+    Column("check", lambda finding: finding.check),
+    Column("verdict", lambda finding: finding.verdict),
+    Column("detail", lambda finding: finding.detail),
+    Column("what to do", lambda finding: finding.advice),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `doctor` to the command line."""
+    app.command("doctor")(doctor)
+
+
+def doctor(output: OutputOption = Output.TABLE) -> None:
+    """Check the appliance: versions, database, key of the secrets, programs, disk. Exit status 1 if one is bad."""
+    findings = list(_findings())
+    emit(findings, _COLUMNS, output, kind="FindingList", name=lambda finding: finding.check)
+    if any(finding.verdict == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _findings() -> Iterator[Finding]:
+    yield Finding("edgemgr", "ok", __version__)
+    yield _sqlite()
+    settings = load_settings()
+    yield Finding("configuration", "ok", str(config_file()) if config_file().exists() else "defaults and environment")
+    yield from _state(settings)
+    yield _program("ansible", "ansible-playbook", "--version")
+    yield _program("ssh", "ssh", "-V")
+    yield _playbooks()
+    yield from _space(settings)
+
+
+def _sqlite() -> Finding:
+    from edgemgr.store.database import SAFE_SQLITE, sqlite_version
+
+    version, safe = sqlite_version()
+    if safe:
+        return Finding("sqlite", "ok", f"{version} (pysqlite3)")
+    wanted = ".".join(map(str, SAFE_SQLITE))
+    return Finding(
+        "sqlite", "bad", f"{version} can corrupt a WAL database", f"Install pysqlite3 with SQLite ≥ {wanted}."
+    )
+
+
+def _state(settings: Settings) -> Iterator[Finding]:
+    from edgemgr.app import open_app
+    from edgemgr.queue.identity import is_dead
+    from edgemgr.store import history, schema, workers
+
+    try:
+        with open_app(settings) as app:
+            revision = schema.current_revision(app.database)
+            yield Finding("database", "ok", f"{app.database.url.render_as_string()}, schema {revision}")
+            with app.database.read() as session:
+                alive = [worker.id for worker in workers.running(session) if not is_dead(worker)]
+                waiting = sum(history.open_counts(session).values())
+            yield Finding("key of the secrets", "ok", f"id {app.vault.key_id}")
+    except EdgemgrError as exc:
+        yield Finding("state", "bad", exc.message, exc.hint)
+        return
+    if alive:
+        yield Finding("workers", "ok", ", ".join(alive))
+    else:
+        verdict = "warn" if waiting else "ok"
+        yield Finding("workers", verdict, f"none runs; {waiting} operation(s) open", "Start `edgemgr serve`.")
+
+
+def _program(check: str, *command: str) -> Finding:
+    environment = program_environment()
+    if shutil.which(command[0], path=environment["PATH"]) is None:
+        return Finding(check, "bad", f"{command[0]} is not installed", f"Install {command[0]}.")
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S, env=environment, check=False
+    )
+    said = (done.stdout or done.stderr).strip().splitlines()
+    return Finding(check, "ok" if done.returncode == 0 else "bad", said[0] if said else "says nothing")
+
+
+def _playbooks() -> Finding:
+    from edgemgr.runner.content import playbook_dir
+
+    try:
+        return Finding("playbooks", "ok", str(playbook_dir()))
+    except EdgemgrError as exc:
+        return Finding("playbooks", "bad", exc.message, exc.hint)
+
+
+def _space(settings: Settings) -> Iterator[Finding]:
+    for check, path in (("disk", settings.state_dir), ("runtime directory", settings.runtime_dir)):
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        low = check == "disk" and free < LOW_SPACE_BYTES
+        writable = os.access(existing, os.W_OK)
+        advice = "Free space." if low else "" if writable else f"Let this user write {path}."
+        yield Finding(
+            check, "bad" if not writable else "warn" if low else "ok", f"{free >> 20} MiB free in {Path(path)}", advice
+        )
