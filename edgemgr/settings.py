@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         False,
         description="Give up OpenSSH's post-quantum key exchange for half the CPU a connection.",
     )
-    probe_interval_s: float = Field(5.0, gt=0, description="How often sites that owe something are tried at first.")
+    probe_interval_s: float = Field(3.0, gt=0, description="How often sites that owe something are tried at first.")
     probe_interval_max_s: float = Field(300.0, gt=0, description="How rarely, for sites that have been away long.")
     health_interval_s: float = Field(300.0, gt=0, description="Age at which a site's observation is refreshed.")
     lab_dir: Path = Field(Path("/var/lib/edgemgr-lab"), description="Simulated sites: base tree, disks, CSV.")
@@ -77,8 +77,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings gives all
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests_support.postgresql import PostgresServer, find_postgresql
 
 from edgemgr.settings import Settings
 from edgemgr.store import schema
 from edgemgr.store.database import Database
-from tests_support.postgresql import PostgresServer, find_postgresql
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +26,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings whose every directory lies in the test's own."""
-    return Settings(
-        state_dir=tmp_path / "state", runtime_dir=tmp_path / "run", lab_dir=tmp_path / "lab", lease_s=5.0
-    )
+    return Settings(state_dir=tmp_path / "state", runtime_dir=tmp_path / "run", lab_dir=tmp_path / "lab", lease_s=5.0)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL of our own for the whole run, from the programs that Debian installed."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgresql"), find_postgresql())
+    server = PostgresServer(find_postgresql())
     server.start()
     try:
         yield server

@@ -206,10 +206,8 @@ def _ask(
     if output is not Output.TABLE:
         _tell(Asked(kind.value, request.id, tuple(name for _, name in sites), params), output)
     if not wait:
-        typer.echo(
-            f"{kind.value} queued for {len(sites)} site(s); follow it with `edgemgr operation list --request {request.id}`",
-            err=True,
-        )
+        follow = f"edgemgr operation list --request {request.id}"
+        typer.echo(f"{kind.value} queued for {len(sites)} site(s); follow it with `{follow}`", err=True)
     raise typer.Exit(status)
 
 

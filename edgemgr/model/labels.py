@@ -16,7 +16,7 @@ _PREFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*
 
 
 def key_fault(key: str) -> str | None:
-    """What is wrong with a label's key; None when nothing is."""
+    """Say what is wrong with a label's key; None when nothing is."""
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > PREFIX_LIMIT or _PREFIX.fullmatch(prefix) is None):
         return f"the part before the slash is no DNS name of at most {PREFIX_LIMIT} characters"
@@ -26,7 +26,7 @@ def key_fault(key: str) -> str | None:
 
 
 def value_fault(value: str) -> str | None:
-    """What is wrong with a label's value; None when nothing is."""
+    """Say what is wrong with a label's value; None when nothing is."""
     if _NAME.fullmatch(value) is None:
         return f"it is not 1 to {NAME_LIMIT} letters, digits, '-', '_', '.', with a letter or digit at both ends"
     return None

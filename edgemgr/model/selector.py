@@ -45,12 +45,14 @@ class FieldKind(StrEnum):
     CHOICE = "choice"
     NUMBER = "number"
     VERSION = "version"
+    GROUP = "group"
 
 
 OPERATORS: dict[FieldKind, tuple[Operator, ...]] = {
     FieldKind.TEXT: (*_SETS, *_PARTS, *_PRESENCE),
     FieldKind.CHOICE: _SETS,
     FieldKind.NUMBER: (*_SETS, *ORDERING),
+    FieldKind.GROUP: _SETS,
     FieldKind.VERSION: (*_SETS, *ORDERING, *_PRESENCE),
 }
 LABEL_OPERATORS = (*_SETS, *_PRESENCE)
@@ -82,7 +84,7 @@ FIELDS = {
         SelectorField("arch", FieldKind.TEXT, "architecture"),
         SelectorField("timezone", FieldKind.TEXT, "time zone"),
         SelectorField("notes", FieldKind.TEXT, "free text"),
-        SelectorField("group", FieldKind.TEXT, "name of a saved selector"),
+        SelectorField("group", FieldKind.GROUP, "name of a saved selector"),
     )
 }
 
@@ -108,7 +110,7 @@ class Selector:
 
     @classmethod
     def of_names(cls, *names: str) -> Selector:
-        """The sites of these names."""
+        """Select the sites of these names."""
         return cls((Term("name", Operator.IN, names, is_label=False),))
 
 

@@ -6,7 +6,7 @@ import re
 from difflib import get_close_matches
 
 from edgemgr.errors import SelectorError
-from edgemgr.model.labels import key_fault
+from edgemgr.model.labels import key_fault, value_fault
 from edgemgr.model.selector import (
     FIELDS,
     LABEL_OPERATORS,
@@ -140,6 +140,10 @@ class _Reader:
                 at=start,
                 hint=f"Labels take {_listed(LABEL_OPERATORS)}; fields are asked for by --filter.",
             )
+        for value in values:
+            if fault := value_fault(value):
+                hint = f"For sites without this label write !{label}." if value == "" else ""
+                raise self._error(f"{value!r} is no value of a label: {fault}", at=start, hint=hint)
         return Term(label, operator, values)
 
     def _refuse_misspelt_field(self, key: str, operator: Operator, start: int) -> None:
@@ -175,7 +179,7 @@ class _Reader:
 
 
 def _expected(field: SelectorField, operator: Operator, value: str) -> str:
-    """What to write instead; empty when the value is acceptable."""
+    """Say what to write instead; empty when the value is acceptable."""
     if field.kind is FieldKind.CHOICE and value not in field.choices:
         near = get_close_matches(value, field.choices, 1)
         return f"{f'Did you mean {near[0]}? ' if near else ''}One of {', '.join(field.choices)}."

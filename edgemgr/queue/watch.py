@@ -25,20 +25,28 @@ PROBE_TIMEOUT_S = 4.0
 REFRESH_LIMIT = 50
 
 
+@dataclass(frozen=True)
+class Due:
+    """When a site was first found to be away, and when it is tried next."""
+
+    away_since: datetime
+    next_at: datetime
+
+
 @dataclass
 class Watch:
     """The rounds of one appliance. Keeps when each site is due next; forgetting that costs one extra probe each."""
 
     database: Database
     settings: Settings
-    due: dict[int, tuple[datetime, float]] = field(default_factory=dict)  #: site → (next try, pause before it, s)
+    due: dict[int, Due] = field(default_factory=dict)
 
     def round(self, now: datetime | None = None) -> int:
         """Try the sites that are due once; returns how many operations were woken."""
         now = now or utc_now()
         owing = self._owing()
-        self.due = {site_id: entry for site_id, entry in self.due.items() if site_id in owing}
-        ready = [site_id for site_id in owing if self.due.get(site_id, (now, 0.0))[0] <= now]
+        self.due = {site_id: self.due.get(site_id, Due(now, now)) for site_id in owing}
+        ready = [site_id for site_id, due in self.due.items() if due.next_at <= now]
         if not ready:
             return 0
         found = probe_many(
@@ -68,11 +76,15 @@ class Watch:
         now = utc_now()
         back = [site_id for site_id, (_, probe) in found.items() if probe.verdict is ProbeVerdict.REACHABLE]
         for site_id in found:
-            pause = self.due.get(site_id, (now, self.settings.probe_interval_s / 1.5))[1]
-            longer = min(pause * 1.5, self.settings.probe_interval_max_s)
-            self.due[site_id] = (now + timedelta(seconds=longer), longer)
+            since = self.due[site_id].away_since
+            self.due[site_id] = Due(since, now + self._pause(now - since))
         with self.database.write() as session:
             for site_id, (name, probe) in found.items():
                 reachable = probe.verdict is ProbeVerdict.REACHABLE
                 note_contact(session, site_id, name, reachable=reachable, detail=probe.detail, now=now)
             return operations.wake(session, back, now=now)
+
+    def _pause(self, away: timedelta) -> timedelta:
+        """A hundredth of the time that the site has been away, within the bounds that the settings give."""
+        wanted = max(away.total_seconds() / 100, self.settings.probe_interval_s)
+        return timedelta(seconds=min(wanted, self.settings.probe_interval_max_s))

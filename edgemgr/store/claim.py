@@ -26,7 +26,7 @@ class Claimed:
     site_name: str
 
 
-def _ready(now: datetime) -> Select[tuple[int | None]]:
+def _ready(now: datetime) -> Select[int | None]:
     return (
         select(col(Operation.id))
         .where(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from edgemgr.model.site import Site
+from edgemgr.model.site import Site, SiteLabel
 from edgemgr.model.site_change import StoredSite
 from edgemgr.store.queries import in_chunks, labels_of
 
@@ -56,6 +56,16 @@ def with_host_keys(session: Session, fingerprints: Collection[str]) -> dict[str,
             select(col(Site.host_key_fingerprint), col(Site.name)).where(col(Site.host_key_fingerprint).in_(part))
         ).tuples()
     }
+
+
+def label_keys(session: Session, ids: Sequence[int]) -> list[str]:
+    """List the keys of all labels that these sites have, in order."""
+    keys: set[str] = set()
+    for part in in_chunks(ids):
+        keys.update(
+            session.execute(select(col(SiteLabel.key)).where(col(SiteLabel.site_id).in_(part)).distinct()).scalars()
+        )
+    return sorted(keys)
 
 
 def _read(session: Session, rows: Sequence[tuple[object, ...]]) -> list[StoredSite]:

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def find_postgresql() -> Path:
 class PostgresServer:
     """One server on a socket and a port of 127.0.0.1, owned by user postgres when the tests run as root."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
-        self.directory = directory
+    def __init__(self, programs: Path) -> None:
+        # Not pytest's own directories: those are root's alone, and PostgreSQL refuses to run as root.
+        self.directory = Path(tempfile.mkdtemp(prefix="edgemgr-postgresql-"))
         self.programs = programs
         self._numbers = itertools.count()
         with socket.socket() as probe:
@@ -41,9 +43,6 @@ class PostgresServer:
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
             os.chown(self.directory, owner.pw_uid, owner.pw_gid)
-            for parent in self.directory.parents:  # pytest's directories are private to root
-                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o001)
         data = self.directory / "data"
         self._as_owner(
             str(self.programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"
@@ -51,7 +50,15 @@ class PostgresServer:
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.directory}"
         options += " -c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=60"
         self._as_owner(
-            str(self.programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(self.directory / "log"), "-o", options, "start"
+            str(self.programs / "pg_ctl"),
+            "-D",
+            str(data),
+            "-w",
+            "-l",
+            str(self.directory / "log"),
+            "-o",
+            options,
+            "start",
         )
 
     def stop(self) -> None:

@@ -1,0 +1,97 @@
+"""`edgemgr serve`: console and workers in one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated
+
+import typer
+
+from edgemgr.app import App
+from edgemgr.errors import EdgemgrError
+
+#: How often the process looks whether it is to stop, seconds.
+_LOOK_S = 0.2
+
+
+def register(app: typer.Typer) -> None:
+    """Add `serve` to the command line."""
+    app.command("serve")(serve)
+
+
+def serve(
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where the console listens; local only.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, max=16, help="Workers in this process; 0 for the console alone.")
+    ] = None,
+) -> None:
+    """Run the console and the workers until stopped by Ctrl-C or SIGTERM.
+
+    The console has no login yet and therefore listens on this machine only. Reach it from elsewhere through SSH:
+    ssh -L 8080:127.0.0.1:8080 APPLIANCE
+    """
+    from edgemgr.app import open_app
+    from edgemgr.cli.worker import start_logging, stop_on_signals
+    from edgemgr.settings import load_settings
+    from edgemgr.web.http_server import HttpServer
+    from edgemgr.web.listen import ListenAddress
+    from edgemgr.web.server import make_console
+
+    settings = load_settings(listen=listen, workers=workers)
+    address = ListenAddress.parse(settings.listen)
+    with address.bind() as listener, open_app(settings) as appliance:
+        start_logging()
+        stop = stop_on_signals()
+        server = HttpServer(make_console(appliance), listener)
+        crew = Crew(appliance, stop)
+        server.start()
+        crew.start()
+        url = ListenAddress(address.host, listener.getsockname()[1]).url
+        typer.echo(f"console: {url}  workers: {settings.workers}  (Ctrl-C stops)", err=True)
+        try:
+            # Not stop.wait(): the signal's handler sets the event in this very thread.
+            while not stop.is_set() and server.is_running():
+                time.sleep(_LOOK_S)
+        finally:
+            stop.set()
+            server.stop()
+            crew.join()
+    typer.echo("stopped", err=True)
+    if crew.fault is not None:
+        raise crew.fault
+
+
+class Crew:
+    """The workers of this process. One that cannot start stops them all."""
+
+    def __init__(self, appliance: App, stop: threading.Event) -> None:
+        self.fault: EdgemgrError | None = None
+        self._appliance = appliance
+        self._stop = stop
+        self._threads = [
+            threading.Thread(target=self._run, name=f"worker-{number}")
+            for number in range(1, appliance.settings.workers + 1)
+        ]
+
+    def start(self) -> None:
+        """Begin to take up operations."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until every worker has let go of what it held."""
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        from edgemgr.queue.worker import QueueWorker
+
+        try:
+            QueueWorker(self._appliance.database, self._appliance.vault, self._appliance.settings, self._stop).run()
+        except EdgemgrError as exc:
+            self.fault = exc
+        finally:
+            self._stop.set()

@@ -1,0 +1,10 @@
+"""A stand-in for k3s on simulated sites: it keeps to the real contract in what edgemgr touches, and runs nothing.
+
+`build.py` makes the one file that is installed as /usr/local/bin/k3s; `node/` is the program inside that file. It
+runs with the site's own Python and nothing else, so it imports nothing of edgemgr, and it names itself a stand-in
+in its version and in its log.
+
+What it does not do: run containers (a pod is one sleeping process), move packets, watch requests, admission,
+service accounts, encryption of secrets, Helm. HTTP clients with a certificate of another authority are turned away
+in the TLS handshake, where k3s answers 401.
+"""

@@ -1,0 +1,1 @@
+"""`/api/v1`: the documents of `-o json`, over HTTP."""

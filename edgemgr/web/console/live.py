@@ -1,0 +1,54 @@
+"""The parts of pages that refresh themselves. Each is the same template that the whole page includes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from edgemgr.model.timestamp import utc_now
+from edgemgr.web.appliance import Appliance
+from edgemgr.web.console.log_view import LogPosition, read_more
+from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
+from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
+from edgemgr.web.console.site_view import read_site
+from edgemgr.web.rendering import render
+
+router = APIRouter(prefix="/live")
+
+
+@router.get("/sites")
+def sites(request: Request, appliance: Appliance, query: Annotated[SiteQuery, Query()]) -> Response:
+    """The table of sites; the browser's address follows what was typed."""
+    with appliance.database.read() as session:
+        found = read_sites(session, query)
+    status = found.fault.status if found.fault else HTTPStatus.OK
+    response = render(request, "_sites.html", status=status, list=found, doing=doing)
+    response.headers["hx-replace-url"] = query.url(page=found.page if found.page > 1 else None)
+    return response
+
+
+@router.get("/sites/{name}")
+def site(request: Request, appliance: Appliance, name: str) -> Response:
+    """All of a site's page but its log."""
+    with appliance.database.read() as session:
+        view = read_site(session, name, utc_now())
+    return render(request, "_site.html", view=view)
+
+
+@router.get("/sites/{name}/log")
+def log(request: Request, appliance: Appliance, name: str, position: Annotated[LogPosition, Query()]) -> Response:
+    """The lines of a log that came since."""
+    with appliance.database.read() as session:
+        more = read_more(session, appliance.settings.log_dir, name, position)
+    return render(request, "_log_lines.html", log=more)
+
+
+@router.get("/operations")
+def operations(request: Request, appliance: Appliance, query: Annotated[OperationQuery, Query()]) -> Response:
+    """The table of operations."""
+    with appliance.database.read() as session:
+        found = read_operations(session, query)
+    return render(request, "_operations.html", list=found, waits=waits, now=utc_now())

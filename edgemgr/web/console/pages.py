@@ -1,0 +1,51 @@
+"""Whole pages."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from edgemgr.model.timestamp import utc_now
+from edgemgr.web.appliance import Appliance
+from edgemgr.web.console.log_view import LogQuery, read_end
+from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
+from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
+from edgemgr.web.console.site_view import read_site
+from edgemgr.web.rendering import render
+
+router = APIRouter()
+
+
+@router.get("/")
+def home() -> RedirectResponse:
+    """The list of sites is where one begins."""
+    return RedirectResponse("/sites")
+
+
+@router.get("/sites")
+def sites(request: Request, appliance: Appliance, query: Annotated[SiteQuery, Query()]) -> Response:
+    """The list of sites."""
+    with appliance.database.read() as session:
+        found = read_sites(session, query)
+    status = found.fault.status if found.fault else HTTPStatus.OK
+    return render(request, "sites.html", status=status, list=found, doing=doing)
+
+
+@router.get("/sites/{name}")
+def site(request: Request, appliance: Appliance, name: str, query: Annotated[LogQuery, Query()]) -> Response:
+    """One site."""
+    with appliance.database.read() as session:
+        view = read_site(session, name, utc_now())
+        log = read_end(session, appliance.settings.log_dir, name, query)
+    return render(request, "site.html", view=view, log=log)
+
+
+@router.get("/operations")
+def operations(request: Request, appliance: Appliance, query: Annotated[OperationQuery, Query()]) -> Response:
+    """The list of operations."""
+    with appliance.database.read() as session:
+        found = read_operations(session, query)
+    return render(request, "operations.html", list=found, waits=waits, now=utc_now())

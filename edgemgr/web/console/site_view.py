@@ -1,0 +1,113 @@
+"""One site as its page shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session
+
+from edgemgr.errors import NotFoundError
+from edgemgr.model.attempt import Attempt
+from edgemgr.model.cluster import Cluster
+from edgemgr.model.event import Event
+from edgemgr.model.operation import Operation, OperationKind
+from edgemgr.model.selector import Selector
+from edgemgr.queue.identity import is_dead
+from edgemgr.store import events, history, queries, workers
+from edgemgr.store.queries import SiteRow
+from edgemgr.web.console.explanation import Explanation, explain
+from edgemgr.web.console.facts import Fact, facts_of
+
+OPERATIONS_SHOWN = 15
+EVENTS_SHOWN = 50
+#: A probe has no playbook and therefore no log.
+_KINDS_WITH_LOG = tuple(kind.value for kind in OperationKind if kind is not OperationKind.PROBE)
+#: How far back the newest attempt is looked for.
+_RECENT_OPERATIONS = 5
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """Everything on a site's page but its log."""
+
+    row: SiteRow
+    tried_at: datetime | None
+    explanation: Explanation
+    facts: list[Fact]
+    operations: list[Operation]
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True)
+class LoggedAttempt:
+    """An attempt with the operation it belongs to."""
+
+    operation: Operation
+    attempt: Attempt
+
+
+def read_site(session: Session, name: str, now: datetime) -> SiteView:
+    """The site of this name.
+
+    Raises:
+        NotFoundError: there is none; the hint tells the nearest names.
+    """
+    site = queries.get_site(session, name)
+    site_id = site.id or 0
+    row = queries.list_sites(session, where=Selector.of_names(name), limit=1)[0][0]
+    operations = [
+        found.operation for found in history.list_operations(session, site_ids=[site_id], limit=OPERATIONS_SHOWN)
+    ]
+    newest = newest_attempt(session, site_id)
+    cluster = session.get(Cluster, site_id)
+    explanation = explain(
+        row, operations, newest.attempt if newest else None, has_worker=_anybody_works(session), now=now
+    )
+    return SiteView(
+        row=row,
+        tried_at=cluster.tried_at if cluster else None,
+        explanation=explanation,
+        facts=facts_of(cluster, now) if cluster else [],
+        operations=operations,
+        events=events.history(session, site_id=site_id, limit=EVENTS_SHOWN),
+    )
+
+
+def newest_attempt(session: Session, site_id: int) -> LoggedAttempt | None:
+    """The attempt that runs or ran last, of a kind that leaves a log."""
+    recent = history.list_operations(session, site_ids=[site_id], kinds=_KINDS_WITH_LOG, limit=_RECENT_OPERATIONS)
+    found = [
+        LoggedAttempt(row.operation, attempt)
+        for row in recent
+        for attempt in history.attempts_of(session, row.operation.id or 0)[-1:]
+    ]
+    return max(found, key=lambda logged: logged.attempt.id or 0, default=None)
+
+
+def chosen_attempt(session: Session, site_id: int, operation_id: int, number: int | None) -> LoggedAttempt:
+    """One attempt of one of the site's operations, the last one where no number is given.
+
+    Raises:
+        NotFoundError: the site has no such operation (E-OP-UNKNOWN), or that has no such attempt (E-OP-NO-ATTEMPT).
+    """
+    operation = history.get_operation(session, operation_id).operation
+    if operation.site_id != site_id:
+        raise NotFoundError(
+            f"operation {operation_id} is one of another site",
+            hint="The list of operations names its site.",
+            code="E-OP-UNKNOWN",
+        )
+    found = [item for item in history.attempts_of(session, operation_id) if number in (None, item.number)]
+    if not found:
+        raise NotFoundError(
+            f"operation {operation_id} has no such attempt",
+            hint="It may still wait for its first one: the site's page tells for what.",
+            code="E-OP-NO-ATTEMPT",
+        )
+    return LoggedAttempt(operation, found[-1])
+
+
+def _anybody_works(session: Session) -> bool:
+    return any(not is_dead(worker) for worker in workers.running(session))

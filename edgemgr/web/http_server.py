@@ -1,0 +1,48 @@
+"""Serving the console over HTTP in a thread, beside the workers of the same process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import uvicorn
+from fastapi import FastAPI
+
+#: Time for answers under way when the server is told to stop, seconds.
+_GRACE_S = 3
+
+
+class HttpServer:
+    """One uvicorn on an opened socket."""
+
+    def __init__(self, console: FastAPI, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            console,
+            log_config=None,  # our own logging is set up already
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # no proxy stands before us: nobody may claim another address
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._listener = listener
+        self._thread = threading.Thread(target=self._run, name="http")
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def is_running(self) -> bool:
+        """Whether it still answers."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Take no more requests, let those under way end, and wait for that."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._listener:
+            self._server.run(sockets=[self._listener])

@@ -1,0 +1,19 @@
+"""Report: runs the module; a node without Python or sudo is refused with a code like everywhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.edgemgr.edge.plugins.plugin_utils import access
+
+
+class ActionModule(ActionBase):
+    """The controller's half of `edgemgr.edge.report`."""
+
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Carry out the task."""
+        super().run(tmp, task_vars)
+        return access.execute(self, "report", self._task.args, task_vars or {})

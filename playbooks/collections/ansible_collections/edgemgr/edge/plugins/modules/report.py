@@ -1,0 +1,172 @@
+# Apache License 2.0 (see LICENSE)
+"""Report: verify what runs and say what was seen."""
+
+# ruff: noqa: E402 (Ansible looks for the documentation before the imports)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: Verify that the cluster is what it should be and return an Observation
+description:
+  - Waits, within bounds, until the API answers with the wanted version, the node is Ready with a sign of life since
+    k3s was started, and the workloads that k3s brings along are available.
+  - Looks at what runs, not at what is installed. Changes nothing.
+  - The Observation is returned also when the task fails.
+author: The edgemgr authors
+options:
+  site:
+    description: Name of the site, which is the name of the node.
+    type: str
+    required: true
+  version:
+    description: The k3s version that has to run; empty if any will do.
+    type: str
+    default: ""
+  config:
+    description: Options for config.yaml that the site's profile adds; tells which components are left out.
+    type: dict
+    default: {}
+  timeout_s:
+    description: How long to wait until all is well, in seconds. 0 looks once.
+    type: int
+    default: 300
+attributes:
+  check_mode:
+    description: Looks once and does not fail, since nothing was changed that could be verified.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Verify and report
+  edgemgr.edge.report:
+    site: store-0042
+    version: v1.33.5+k3s1
+"""
+
+RETURN = r"""
+edge_observation:
+  description: What was seen, times in UTC, null for what could not be read. The README lists the fields.
+  type: dict
+  returned: always
+edge_waited_s:
+  description: How long it took until all was well, in seconds.
+  type: float
+  returned: always
+edge_unmet:
+  description: The conditions that did not hold in the end, each with code and message.
+  type: list
+  elements: dict
+  returned: failed, and in check mode
+edge_log:
+  description: The last lines that k3s logged.
+  type: list
+  elements: str
+  returned: failed
+edge_code:
+  description: Stable code of the first condition that did not hold.
+  type: str
+  returned: failed
+edge_hint:
+  description: What to do next.
+  type: str
+  returned: failed
+edge_retry:
+  description: Whether the same request can succeed later.
+  type: str
+  returned: failed
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgemgr.edge.plugins.module_utils import k3s_config, marker, service
+from ansible_collections.edgemgr.edge.plugins.module_utils.cluster_verdict import FAILING, Unmet
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.observation import observe
+
+POLL_S = 1.0
+HINTS = {
+    "E-VERIFY-SERVICE": "Read `journalctl -u k3s` on the node.",
+    "E-VERIFY-API": "Read `journalctl -u k3s` on the node.",
+    "E-VERIFY-VERSION": "Restart k3s on the node, or bootstrap the site again.",
+    "E-VERIFY-NODE": "Look at `edgemgr kubectl SITE -- describe node`.",
+    "E-VERIFY-PODS": "Look at `edgemgr kubectl SITE -- get pods -n kube-system`.",
+    "E-VERIFY-IMAGES": "The release's image archive lacks these images, or the node's disk is too full to keep them.",
+}
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    """Look until all is well or the time is over."""
+    params = module.params
+    disabled = k3s_config.disabled_components(params["config"])
+    if module.check_mode:
+        observation, unmet = observe(params["site"], params["version"], disabled)
+        return {"changed": False, "edge_observation": observation, "edge_unmet": _shown(unmet), "edge_waited_s": 0.0}
+    _refuse_absent(params)
+    began_at = time.monotonic()
+    crashes_before = service.restarts()
+    while True:
+        observation, unmet = observe(params["site"], params["version"], disabled)
+        waited_s = time.monotonic() - began_at
+        crashes = service.restarts() - crashes_before
+        if crashes > 0 and not unmet:
+            # It is up at this moment, but was down a moment ago: what is up has to stay up.
+            crashes_before += crashes
+            unmet = [Unmet("E-VERIFY-SERVICE", "k3s has just restarted by itself", FAILING)]
+        if not unmet:
+            return {"changed": False, "edge_observation": observation, "edge_waited_s": round(waited_s, 1)}
+        if crashes >= service.CRASHES:
+            message = f"k3s crashed {crashes} times in {waited_s:.0f} s"
+            raise _failure([Unmet("E-VERIFY-SERVICE", message, FAILING), *unmet], observation, waited_s)
+        if waited_s >= params["timeout_s"]:
+            raise _failure(unmet, observation, waited_s)
+        time.sleep(POLL_S)
+
+
+def _refuse_absent(params: dict[str, Any]) -> None:
+    if marker.read() is None and service.state()["LoadState"] == "not-found":
+        raise EdgeError(
+            "E-VERIFY-ABSENT",
+            "k3s is not installed on {0}".format(params["site"]),
+            "Bootstrap the site.",
+            NEVER,
+            edge_observation=observe(params["site"], "", set())[0],
+        )
+
+
+def _failure(unmet: list[Unmet], observation: dict[str, Any], waited_s: float) -> EdgeError:
+    first = unmet[0]
+    return EdgeError(
+        first.code,
+        first.message,
+        HINTS[first.code],
+        BUDGETED,
+        edge_observation=observation,
+        edge_unmet=_shown(unmet),
+        edge_waited_s=round(waited_s, 1),
+        edge_log=service.log_tail(),
+    )
+
+
+def _shown(unmet: list[Unmet]) -> list[dict[str, str]]:
+    return [{"code": each.code, "message": each.message} for each in unmet]
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    module = AnsibleModule(
+        argument_spec={
+            "site": {"type": "str", "required": True},
+            "version": {"type": "str", "default": ""},
+            "config": {"type": "dict", "default": {}},
+            "timeout_s": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    run(module, body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+# Apache License 2.0 (see LICENSE)
+"""Reset: the node as it was before edgemgr came."""
+
+# ruff: noqa: E402 (Ansible looks for the documentation before the imports)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: reset
+short_description: Remove the k3s that edgemgr installed, with all its data
+description:
+  - Ends k3s and its containers, then removes the service, the configuration, the data (volumes included) and the
+    files of edgemgr.
+  - Leaves what was in C(/etc/rancher/k3s) before and a k3s that edgemgr did not install.
+  - Leaves the record of attempts, without which a late older attempt could install everything again.
+author: The edgemgr authors
+options:
+  attempt:
+    description: Number of the attempt (the fencing token).
+    type: int
+    required: true
+  fence_wait_s:
+    description: How long to wait for a surviving process of an older attempt, in seconds.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Tells what would be removed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Remove k3s
+  edgemgr.edge.reset:
+    attempt: 1018
+"""
+
+RETURN = r"""
+edge_changes:
+  description: What was (or would be) removed.
+  type: list
+  elements: str
+  returned: success
+edge_code:
+  description: Stable code of the failure.
+  type: str
+  returned: failed
+edge_hint:
+  description: What to do next.
+  type: str
+  returned: failed
+edge_retry:
+  description: Whether the same request can succeed later, never or budgeted.
+  type: str
+  returned: failed
+"""
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    checks_k3s,
+    fence,
+    k3s_unit,
+    layout,
+    marker,
+    node_facts,
+    service,
+)
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sync_directory, write_file
+
+KILLALL_TIMEOUT_S = 180
+TREES = (
+    layout.DATA_DIR,
+    "/var/lib/kubelet",
+    "/etc/rancher/node",
+    "/run/k3s",
+    "/run/flannel",
+    "/var/lib/cni",
+    layout.PROGRAM_DIR,
+    layout.STATE_DIR + "/cache",
+)
+FILES = (layout.UNIT_FILE, layout.KILLALL, layout.UNINSTALL)
+PARENTS = ("/etc/rancher", layout.RANCHER_DIR)
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    """Remove everything under the fence; in check mode only tell."""
+    params = module.params
+    if module.check_mode:
+        fence.look(params["attempt"], params["fence_wait_s"])
+        return _result(_what_is_there())
+    with fence.hold(params["attempt"], params["fence_wait_s"]):
+        there = _what_is_there()
+        if there:
+            _remove(marker.read())
+        return _result(there)
+
+
+def _what_is_there() -> list[str]:
+    """Everything of ours on the node; refuses a k3s that is not ours."""
+    installed = marker.read()
+    if installed is None:
+        foreign = checks_k3s.check_owner(node_facts.foreign_k3s(), None, None, active=False)
+        if foreign.code:
+            raise EdgeError(foreign.code, foreign.detail, foreign.hint, NEVER)
+        candidates = [layout.PROGRAM_DIR, layout.STATE_DIR + "/cache"]  # files of a bootstrap that never got further
+    else:
+        candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES]
+    return [path for path in candidates if os.path.lexists(path)]
+
+
+def _remove(installed: dict[str, Any] | None) -> None:
+    if installed is not None:
+        marker.write(**dict(installed, state=marker.REMOVING))
+        _stop()
+        _remove_configuration(installed.get("found") or [])
+    for path in FILES:
+        remove(path)
+    for tool in layout.TOOLS:
+        link = layout.LINK_DIR + "/" + tool
+        if os.path.islink(link) and os.readlink(link) == "k3s":
+            os.unlink(link)
+    if os.path.islink(layout.K3S):
+        os.unlink(layout.K3S)
+    for tree in TREES:
+        _remove_tree(tree)
+    if installed is not None:
+        service.systemctl("daemon-reload")
+    for parent in PARENTS:
+        _remove_if_empty(parent)
+    # Last of all: as long as the marker is there, a reset that was cut off can be run again.
+    remove(layout.MARKER)
+    if os.path.isdir(layout.STATE_DIR):
+        sync_directory(layout.STATE_DIR)
+
+
+def _stop() -> None:
+    """End k3s and its containers; with our own script even where somebody removed or changed the one on the node."""
+    write_file(layout.KILLALL, k3s_unit.KILLALL.encode(), 0o755)
+    if service.state()["LoadState"] != "not-found":
+        service.systemctl("disable", "--now", layout.UNIT)
+    subprocess.run(
+        [layout.KILLALL], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=KILLALL_TIMEOUT_S, check=False
+    )
+
+
+def _remove_configuration(found: list[str]) -> None:
+    if not os.path.isdir(layout.CONFIG_DIR):
+        return
+    for name in sorted(os.listdir(layout.CONFIG_DIR)):
+        path = layout.CONFIG_DIR + "/" + name
+        if name in found:
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            _remove_tree(path)
+        else:
+            remove(path)
+    _remove_if_empty(layout.CONFIG_DIR)
+
+
+def _remove_tree(path: str) -> None:
+    """Remove a directory, but never through something that is mounted below it."""
+    mounted = [place for place in _mounts() if place.startswith(path + "/")]
+    if mounted:
+        raise EdgeError(
+            "E-RESET-BUSY",
+            f"{mounted[0]} is still mounted",
+            f"See who uses it (`fuser -vm {mounted[0]}`) and run the reset again; a reboot helps.",
+        )
+    if os.path.ismount(path):  # a partition of its own: emptied, not removed
+        for name in os.listdir(path):
+            inner = path + "/" + name
+            if os.path.isdir(inner) and not os.path.islink(inner):
+                shutil.rmtree(inner)
+            else:
+                remove(inner)
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+
+
+def _remove_if_empty(path: str) -> None:
+    if os.path.isdir(path) and not os.path.ismount(path) and not os.listdir(path):
+        os.rmdir(path)
+
+
+def _mounts() -> list[str]:
+    lines = node_facts.text("/proc/self/mounts").splitlines()
+    return [line.split()[1].replace("\\040", " ") for line in lines]
+
+
+def _result(there: list[str]) -> dict[str, Any]:
+    return {"changed": bool(there), "edge_changes": ["remove " + path for path in there]}
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    module = AnsibleModule(
+        argument_spec={
+            "attempt": {"type": "int", "required": True},
+            "fence_wait_s": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    run(module, body)
+
+
+if __name__ == "__main__":
+    main()
