@@ -112,7 +112,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def program_environment() -> dict[str, str]:
     """The few variables of our own environment that a child program may see (an allow-list)."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TERM", "TMPDIR", "TZ") if name in os.environ}
     # The virtual environment's programs first, so that ansible-playbook is the one that was locked.
     kept["PATH"] = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     kept.setdefault("HOME", "/root")

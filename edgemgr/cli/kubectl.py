@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemgr.errors import ConfigurationError
+from edgemgr.errors import ConfigurationError, SiteIdentityError
 
 if TYPE_CHECKING:
     from edgemgr.links.connection import Connection
-    from edgemgr.model.target import Target
 
 _A_DAY_S = 86400.0
 _KEEPALIVE_S = 30
@@ -46,12 +45,11 @@ def kubectl(
     arguments = args[1:] if args and args[0] == "--" else args or []
     environment = program_environment()
     program = None if on_site else shutil.which("kubectl", path=environment["PATH"])
-    target, timeout_s = _open(site)
-    with _connection(target, timeout_s) as connection:
+    with _connect(site) as connection:
         if program is None:
             status = _on_site(connection, arguments)
         else:
-            status = _through_tunnel(connection, target.name, [program, *arguments], environment)
+            status = _through_tunnel(connection, [program, *arguments], environment)
     raise typer.Exit(status)
 
 
@@ -69,22 +67,23 @@ def kubeconfig(
     from edgemgr.links.kube import required_kubeconfig
     from edgemgr.links.tunnel import K3S_API_PORT, open_tunnel
 
-    target, timeout_s = _open(site)
-    with _connection(target, timeout_s) as connection:
+    with _connect(site) as connection:
         found = required_kubeconfig(connection)
         if print_only:
-            typer.echo(found.render(target.name, listen or K3S_API_PORT).reveal())
+            typer.echo(found.render(connection.name, listen or K3S_API_PORT).reveal())
             return
         with open_tunnel(connection, host=found.host, port=found.port, listen_port=listen) as port:
-            typer.echo(found.render(target.name, port).reveal())
+            typer.echo(found.render(connection.name, port).reveal())
             sys.stdout.flush()
-            typer.echo(f"127.0.0.1:{port} leads to the API of {target.name} until Ctrl-C", err=True)
+            typer.echo(f"127.0.0.1:{port} leads to the API of {connection.name} until Ctrl-C", err=True)
             _wait_for_end(connection)
 
 
-def _open(name: str) -> tuple[Target, float]:
+def _connect(name: str) -> Connection:
+    """Connect to a site by its name; the appliance's state is closed again when this returns."""
     from edgemgr.app import open_app
-    from edgemgr.inventory.access import open_target
+    from edgemgr.inventory.access import note_mismatch, open_target
+    from edgemgr.links.ssh import connect
     from edgemgr.settings import current_actor
     from edgemgr.store import queries
 
@@ -92,13 +91,11 @@ def _open(name: str) -> tuple[Target, float]:
         with app.database.read() as session:
             site_id = queries.get_site(session, name).id or 0
         target = open_target(app.database, app.vault, app.settings, site_id, actor=current_actor())
-        return target, app.settings.connect_timeout_s
-
-
-def _connection(target: Target, timeout_s: float) -> Connection:
-    from edgemgr.links.ssh import connect
-
-    connection = connect(target, timeout_s=timeout_s)
+        try:
+            connection = connect(target, timeout_s=app.settings.connect_timeout_s)
+        except SiteIdentityError as exc:
+            note_mismatch(app.database, site_id, exc, actor=current_actor())
+            raise
     connection.transport.set_keepalive(_KEEPALIVE_S)
     return connection
 
@@ -106,11 +103,13 @@ def _connection(target: Target, timeout_s: float) -> Connection:
 def _on_site(connection: Connection, arguments: list[str]) -> int:
     from edgemgr.links.stream import stream
 
-    command = f"sudo -n k3s kubectl {shlex.join(arguments)}"
+    asked = f"k3s kubectl {shlex.join(arguments)}"
+    script = f'if [ "$(id -u)" -eq 0 ]; then exec {asked}; else exec sudo -n {asked}; fi'
+    command = f"/bin/sh -c {shlex.quote(script)}"  # the user's own shell may be another
     return stream(connection, command, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
 
 
-def _through_tunnel(connection: Connection, name: str, command: list[str], environment: dict[str, str]) -> int:
+def _through_tunnel(connection: Connection, command: list[str], environment: dict[str, str]) -> int:
     from edgemgr.links.kube import required_kubeconfig
     from edgemgr.links.tunnel import open_tunnel
 
@@ -123,7 +122,7 @@ def _through_tunnel(connection: Connection, name: str, command: list[str], envir
     ):
         memory = os.memfd_create("edgemgr-kubeconfig", 0)
         try:
-            os.write(memory, found.render(name, port).reveal().encode())
+            os.write(memory, found.render(connection.name, port).reveal().encode())
             child = environment | {"KUBECONFIG": f"/proc/self/fd/{memory}", "KUBECACHEDIR": cache}
             return subprocess.run(command, env=child, pass_fds=[memory], timeout=_A_DAY_S, check=False).returncode
         except OSError as exc:

@@ -27,7 +27,9 @@ Filter = Annotated[
     str | None, typer.Option("--filter", help="Sites by any field: health=failing k3s<v1.33 name~store-0.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
-Edited = Annotated[str | None, typer.Option(help="See `edgemgr site template --help`. An empty text takes it away.")]
+Edited = Annotated[
+    str | None, typer.Option(help="As in the column of this name: `edgemgr site template -o table`; '' takes it away.")
+]
 
 
 def _endpoint(row: SiteRow) -> str:
@@ -185,7 +187,7 @@ def edit(
 @app.command()
 def label(
     words: Annotated[
-        list[str], typer.Argument(metavar="[SITE]... KEY=VALUE|KEY-...", help="Sites, then labels; KEY- removes one.")
+        list[str], typer.Argument(metavar="SITE|KEY=VALUE|KEY-", help="Sites, then labels; KEY- removes one.")
     ],
     selector: Labels = None,
     filter_: Filter = None,
@@ -214,7 +216,7 @@ def label(
 
 @app.command()
 def delete(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SITE]...", help="Names of sites.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="SITE", help="Names of sites.")] = None,
     selector: Labels = None,
     filter_: Filter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

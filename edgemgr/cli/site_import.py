@@ -100,7 +100,7 @@ def import_(
 
 def export(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to write; standard output if none.")
+        Path | None, typer.Argument(metavar="FILE", help="Where to write; standard output if none.")
     ] = None,
     selector: Annotated[str | None, typer.Option("-l", "--selector", help="Only sites with these labels.")] = None,
     filter_: Annotated[str | None, typer.Option("--filter", help="Only sites with these fields.")] = None,
@@ -188,11 +188,11 @@ def _progress(source: BinaryIO) -> Iterator[Progress]:
     with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks = {"reading": bar.add_task("reading", total=size)}
 
-        def progress(step: str, done: int) -> None:
+        def progress(step: str, done: int, total: int) -> None:
             if step not in tasks:
                 bar.update(tasks["reading"], completed=size)
-                tasks[step] = bar.add_task(step, total=None)
-            bar.update(tasks[step], completed=done)
+                tasks[step] = bar.add_task(step)
+            bar.update(tasks[step], completed=done, total=total or size)
 
         yield progress
 

@@ -187,12 +187,12 @@ def _pin_one(app: App, ids: list[int], fingerprint: str, reason: str, *, dry_run
             hint="Every host has a key of its own; many come in by the host_key column of a CSV.",
             code="E-TRUST-USAGE",
         )
-    with app.database.write() as session:
+    # The same code for a dry run: what a reading session changes is never committed.
+    with app.database.read() if dry_run else app.database.write() as session:
         site = session.get_one(Site, ids[0], with_for_update=True)
         pin(session, site, fingerprint, actor=current_actor(), reason=reason)
-        if dry_run:
-            session.rollback()
-            typer.echo(f"{fingerprint} would be pinned to {site.name}", err=True)
+    if dry_run:
+        typer.echo(f"{fingerprint} would be pinned to {site.name}", err=True)
     return {}
 
 

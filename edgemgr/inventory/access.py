@@ -179,7 +179,7 @@ def _entries(way: _Way, refused: SiteLoginError) -> list[Target]:
     if not entries:
         raise SiteLoginError(
             f"site {way.target.name} does not let our key in, and no password is there to install it with",
-            hint=f"Put the line of `edgemgr site key {way.target.name}` into {way.target.user}'s authorized_keys there, "
+            hint=f"Put the line of `edgemgr site key {way.target.name}` into {way.target.user}'s authorized_keys, "
             f"or give a password for once: `edgemgr site password {way.target.name}`.",
             code="E-LOGIN-NONE",
         ) from refused

@@ -81,15 +81,10 @@ def add_release(
         )
     try:
         candidates, faults = _complete(directory)
-        for candidate in candidates:
-            if fault := kind_fault(candidate.path, candidate.arch, candidate.part):
-                faults.append(fault)
-        wrong_kind = {fault.message.partition(" ")[0] for fault in faults}
         with _private_copies(store_dir) as copies:
             for candidate in candidates:
-                if candidate.path.name not in wrong_kind and (
-                    fault := _take(candidate, store_dir, copies, on_progress)
-                ):
+                fault = kind_fault(candidate.path, candidate.arch, candidate.part)
+                if fault := fault or _take(candidate, store_dir, copies, on_progress):
                     faults.append(fault)
             if faults:
                 raise ReleaseFaultsError(directory, faults)

@@ -19,11 +19,12 @@ from edgemgr.store.secrets import Sealer
 
 CHUNK = 2000
 
-#: Called with what is being done (`reading`, `comparing`, `writing`) and how much of it is done: bytes, then rows.
-Progress = Callable[[str, int], None]
+#: Called with what is being done, and how much of it of how much: `reading` in bytes of which nobody knows how many
+#: there are (0), `comparing` and `writing` in rows.
+Progress = Callable[[str, int, int], None]
 
 
-def no_progress(step: str, done: int) -> None:
+def no_progress(step: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
@@ -53,12 +54,12 @@ def import_sites(
         VaultError: a secret cannot be sealed, or an older one not be opened; nothing was changed.
     """
     faults = Faults()
-    sheet = read_sheet(CsvFile(source), faults, lambda done: progress("reading", done))
+    sheet = read_sheet(CsvFile(source), faults, lambda done: progress("reading", done, 0))
     report = ImportReport(is_dry_run=dry_run, rows=len(sheet.rows))
 
     def work(session: Session) -> None:
         planner = Planner(session, vault, sheet, faults)
-        plan = planner.plan(lambda done: progress("comparing", done))
+        plan = planner.plan(lambda done: progress("comparing", done, len(sheet.rows)))
         _tell(report, plan, faults)
         may_apply = report.is_clean or (good_rows and not faults.header_lines)
         if may_apply and not dry_run:
@@ -86,11 +87,12 @@ def _tell(report: ImportReport, plan: SitePlan, faults: Faults) -> None:
 
 
 def _apply(session: Session, planner: Planner, plan: SitePlan, *, actor: str, progress: Progress) -> None:
+    total = len(plan.creates) + len(plan.changes)
     for start in range(0, len(plan.creates), CHUNK):
         part = plan.creates[start : start + CHUNK]
         sites.create(session, planner.vault, [planner.new_site(row) for row in part], actor=actor)
-        progress("writing", start + len(part))
+        progress("writing", start + len(part), total)
     for start in range(0, len(plan.changes), CHUNK):
         changes = [change for _, change in plan.changes[start : start + CHUNK]]
         sites.change(session, planner.vault, changes, actor=actor)
-        progress("writing", len(plan.creates) + start + len(changes))
+        progress("writing", len(plan.creates) + start + len(changes), total)

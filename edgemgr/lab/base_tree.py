@@ -144,12 +144,17 @@ def _debootstrap(tree: Path, suite: str, mirror: Mirror, progress: Progress) -> 
             text=True,
             env=environment,
         )
-        with builder:
+        try:
             for count, line in enumerate(builder.stdout or ()):
                 told.write(line)
                 phase = next((phase for sign, phase in PHASES.items() if line.startswith(f"I: {sign}")), None)
                 if phase:
                     progress(f"base tree: {phase} ({count})")
+        except BaseException:
+            builder.terminate()  # timeout(1) ends its whole process group with itself
+            raise
+        finally:
+            builder.communicate()
     if builder.returncode != 0:
         last = next((line for line in reversed(log.read_text().splitlines()) if line.startswith("E:")), "")
         raise LabError(

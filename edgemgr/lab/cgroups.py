@@ -13,32 +13,23 @@ from pathlib import Path
 
 from edgemgr.errors import LabError
 from edgemgr.lab.programs import run_program
+from edgemgr.lab.record import exclusive
 
 ROOT = Path("/sys/fs/cgroup")
 MARK = "edgemgr-lab"  #: the source of our mounts, as /proc/mounts shows it
+LOCK = Path("/run/edgemgr-lab-cgroups.lock")  #: one for all labs: the hierarchies are the whole machine's
+LOCK_WAIT_S = 30.0
 
 
 def make_groups(name: str) -> list[Path]:
     """Make the group of that name in every hierarchy; the folders to join. Repeatable."""
-    _mount_missing()
-    groups = []
-    for hierarchy, source_type in _hierarchies():
-        group = hierarchy / name
-        if source_type == "cgroup2" and hierarchy == ROOT:
-            controllers = (hierarchy / "cgroup.controllers").read_text().split()
-            (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
-        group.mkdir(exist_ok=True)
-        if (group / "cpuset.cpus").exists() and source_type == "cgroup":
-            # A new v1 cpuset is empty, and no process can join an empty one.
-            for knob in ("cpuset.cpus", "cpuset.mems"):
-                (group / knob).write_text((hierarchy / knob).read_text())
-            (group / "cgroup.clone_children").write_text("1")
-        groups.append(group)
-    return groups
+    with exclusive(LOCK, within_s=LOCK_WAIT_S):
+        _mount_missing()
+        return [_make_group(hierarchy, kind, name) for hierarchy, kind in _hierarchies()]
 
 
 def remove_groups(name: str, *, within_s: float = 5.0) -> None:
-    """Remove the group of that name everywhere, whose processes have ended; hierarchies of ours when empty.
+    """Remove the group of that name everywhere, once its processes have ended.
 
     Raises:
         LabError: E-LAB-CGROUP, processes remain in it.
@@ -59,12 +50,26 @@ def remove_groups(name: str, *, within_s: float = 5.0) -> None:
 
 def unmount_ours() -> None:
     """Unmount the hierarchies that a lab has mounted and none uses any more."""
-    for line in Path("/proc/mounts").read_text().splitlines():
-        source, target, *_ = line.split()
-        if source == MARK and not any(path.is_dir() for path in Path(target).iterdir()):
-            with suppress(LabError):  # another lab was quicker
+    with exclusive(LOCK, within_s=LOCK_WAIT_S):
+        for line in Path("/proc/mounts").read_text().splitlines():
+            source, target, *_ = line.split()
+            if source == MARK and not any(path.is_dir() for path in Path(target).iterdir()):
                 run_program("umount", target, doing="unmount a control group hierarchy")
                 Path(target).rmdir()
+
+
+def _make_group(hierarchy: Path, kind: str, name: str) -> Path:
+    if kind == "cgroup2" and hierarchy == ROOT:
+        controllers = (hierarchy / "cgroup.controllers").read_text().split()
+        (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in controllers))
+    group = hierarchy / name
+    group.mkdir(exist_ok=True)
+    if kind == "cgroup" and (group / "cpuset.cpus").exists():
+        # A new v1 cpuset is empty, and no process can join an empty one.
+        for knob in ("cpuset.cpus", "cpuset.mems"):
+            (group / knob).write_text((hierarchy / knob).read_text())
+        (group / "cgroup.clone_children").write_text("1")
+    return group
 
 
 def _hierarchies() -> list[tuple[Path, str]]:

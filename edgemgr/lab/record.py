@@ -41,7 +41,7 @@ def read_sites(path: Path) -> dict[str, SimulatedSite]:
     except ValidationError as exc:
         raise LabError(
             f"{path} is no record of a lab: {exc.errors()[0]['msg']}",
-            hint="End the lab with `edgemgr lab down --purge` and make it anew.",
+            hint="Put the file back, or end its sites by hand (`ip netns pids NAME`) and remove the folder.",
             code="E-LAB-RECORD",
         ) from exc
     return {site.name: _as_it_is(site) for site in sorted(sites, key=lambda site: site.number)}

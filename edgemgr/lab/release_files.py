@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgemgr.errors import LabError
 from edgemgr.lab.k3s_standin.build import build_standin
-from edgemgr.lab.k3s_standin.node.packaged import images
+from edgemgr.lab.k3s_standin.node.packaged import images as needed_images
 from edgemgr.model.release import (
     RULES,
     Arch,
@@ -53,7 +53,7 @@ def write_standin_release(
         LabError: the directory holds something else (E-LAB-RELEASE), or a fault is unknown (E-LAB-FAULT).
         ReleaseError: the version is none.
     """
-    names = sorted(images(str(K3sVersion.parse(version))).values())
+    names = sorted(needed_images(str(K3sVersion.parse(version))).values())
 
     def write(target: Path) -> None:
         for arch in (Arch(name) for name in arches):
@@ -68,7 +68,7 @@ def write_standin_release(
     _write_whole(directory, write)
 
 
-def write_real_release(directory: Path, k3s: Path, images_archive: Path) -> str:
+def write_real_release(directory: Path, k3s: Path, images: Path) -> str:
     """Write a release directory around a real k3s binary and its image archive.
 
     The hashes are made here, of the files as they are: what this release says is that nothing changed since.
@@ -81,10 +81,10 @@ def write_real_release(directory: Path, k3s: Path, images_archive: Path) -> str:
     """
     with k3s.open("rb") as file:
         arch = elf_arch(file.read(64))
-    with images_archive.open("rb") as file:
+    with images.open("rb") as file:
         packing = packing_of(file.read(512))
     if arch is None or packing is None:
-        wrong = f"{k3s} is no k3s program" if arch is None else f"{images_archive} is no archive of images"
+        wrong = f"{k3s} is no k3s program" if arch is None else f"{images} is no archive of images"
         raise LabError(
             wrong, hint="Give the files k3s and k3s-airgap-images-amd64.tar.zst of one release.", code="E-LAB-RELEASE"
         )
@@ -96,7 +96,7 @@ def write_real_release(directory: Path, k3s: Path, images_archive: Path) -> str:
         binary, archive = target / RULES[arch].binary, target / image_archive_name(arch, packing)
         shutil.copyfile(k3s, binary)
         binary.chmod(0o755)
-        shutil.copyfile(images_archive, archive)
+        shutil.copyfile(images, archive)
         _write_hash_list(target, arch, [binary.name, archive.name])
 
     _write_whole(directory, write)

@@ -16,6 +16,7 @@ _READ_S = 20.0
 _LIMIT_BYTES = 16 * 1024 * 1024
 _PODS = 500
 _SYSTEM = "kube-system"
+_BAD_CERTIFICATE = "the Kubernetes API shows a certificate that is not of this cluster, or expired"
 
 
 class ApiFaultError(Exception):
@@ -59,9 +60,11 @@ def read_state(kubeconfig: Kubeconfig, port: int) -> ClusterState:
                 daemonsets=_json(apps.list_namespaced_daemon_set(_SYSTEM, limit=_PODS, **asked)),
             )
     except ApiException as exc:
-        raise ApiFaultError(_status_sentence(exc.status)) from exc
+        # The client turns a failed TLS handshake into status 0, and says no more than its text.
+        bad_certificate = isinstance(exc.__context__, SSLError)
+        raise ApiFaultError(_BAD_CERTIFICATE if bad_certificate else _status_sentence(exc.status)) from exc
     except SSLError as exc:
-        raise ApiFaultError("the Kubernetes API shows a certificate that is not of this cluster, or expired") from exc
+        raise ApiFaultError(_BAD_CERTIFICATE) from exc
     except (HTTPError, OSError) as exc:
         raise ApiFaultError("the Kubernetes API does not answer") from exc
 

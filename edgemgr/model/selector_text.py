@@ -28,6 +28,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*", re.ASCII)
 _OPERATOR = re.compile(r"==|!=|!~|<=|>=|=|~|<|>")
 _SET = re.compile(r"(in|notin)\s*\(")
 _VALUE = re.compile(r"""[^\s,()"'<>=!~]*""")
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _QUOTED = re.compile(r"""(["'])(.*?)\1""", re.DOTALL)
 
 _BY_SIGN = {
@@ -183,7 +184,7 @@ def _expected(field: SelectorField, operator: Operator, value: str) -> str:
     if field.kind is FieldKind.CHOICE and value not in field.choices:
         near = get_close_matches(value, field.choices, 1)
         return f"{f'Did you mean {near[0]}? ' if near else ''}One of {', '.join(field.choices)}."
-    if field.kind is FieldKind.NUMBER and not (value.isascii() and value.isdigit() and int(value[:9]) < 1 << 31):
+    if field.kind is FieldKind.NUMBER and _NUMBER.fullmatch(value) is None:
         return "Write a whole number."
     empty_is_meant = value == "" and operator in (Operator.IN, Operator.NOT_IN)
     if field.kind is FieldKind.VERSION and not empty_is_meant and VersionBound.parse(value) is None:

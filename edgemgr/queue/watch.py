@@ -21,16 +21,19 @@ from edgemgr.store.history import Contact
 
 #: A probe waits this long for an answer: shorter than an attempt's, because it is repeated anyway.
 PROBE_TIMEOUT_S = 4.0
+#: The longest pause before a host that answers probes but fails attempts is tried again, seconds.
+HOLD_MAX_S = 300.0
 #: At most this many observations are refreshed a round.
 REFRESH_LIMIT = 50
 
 
 @dataclass(frozen=True)
 class Due:
-    """When a site was first found to be away, and when it is tried next."""
+    """What this watch knows of a site that owes something; forgotten when an attempt takes it up."""
 
-    away_since: datetime
-    next_at: datetime
+    since: datetime  #: when the site was first found to owe something
+    next_at: datetime  #: when it is tried next
+    was_silent: bool = False  #: it did not answer at least once since then
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Watch:
         found = probe_many(
             [(site_id, owing[site_id].address, owing[site_id].port) for site_id in ready], timeout_s=PROBE_TIMEOUT_S
         )
-        return self._apply({site_id: (owing[site_id].name, probe) for site_id, probe in found.items()})
+        return self._apply(owing, found, utc_now())
 
     def refresh(self, now: datetime | None = None) -> int:
         """Queue a probe for sites whose observation is too old; returns how many."""
@@ -72,19 +75,28 @@ class Watch:
         with self.database.read() as session:
             return {contact.site_id: contact for contact in history.owing_contact(session)}
 
-    def _apply(self, found: Mapping[int, tuple[str, Probe]]) -> int:
-        now = utc_now()
-        back = [site_id for site_id, (_, probe) in found.items() if probe.verdict is ProbeVerdict.REACHABLE]
-        for site_id in found:
-            since = self.due[site_id].away_since
-            self.due[site_id] = Due(since, now + self._pause(now - since))
+    def _apply(self, owing: Mapping[int, Contact], found: Mapping[int, Probe], now: datetime) -> int:
+        back = []
+        for site_id, probe in found.items():
+            due = self.due[site_id]
+            answers = probe.verdict is ProbeVerdict.REACHABLE
+            self.due[site_id] = Due(due.since, now + self._pause(now - due.since), due.was_silent or not answers)
+            # A host that greets every probe and fails every attempt is tried ever more rarely; one that was
+            # silent and is back is served at once.
+            if answers and (due.was_silent or now - due.since >= hold(owing[site_id].unreached)):
+                back.append(site_id)
         with self.database.write() as session:
-            for site_id, (name, probe) in found.items():
+            for site_id, probe in found.items():
                 reachable = probe.verdict is ProbeVerdict.REACHABLE
-                note_contact(session, site_id, name, reachable=reachable, detail=probe.detail, now=now)
+                note_contact(session, site_id, owing[site_id].name, reachable=reachable, detail=probe.detail, now=now)
             return operations.wake(session, back, now=now)
 
     def _pause(self, away: timedelta) -> timedelta:
         """A hundredth of the time that the site has been away, within the bounds that the settings give."""
         wanted = max(away.total_seconds() / 100, self.settings.probe_interval_s)
         return timedelta(seconds=min(wanted, self.settings.probe_interval_max_s))
+
+
+def hold(unreached: int) -> timedelta:
+    """How long a site that never fell silent is left alone after so many attempts in a row that did not reach it."""
+    return timedelta(seconds=min(HOLD_MAX_S, 2.0 ** min(unreached, 10)))

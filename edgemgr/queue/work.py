@@ -8,8 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from edgemgr.errors import EdgemgrError, Retry, SiteError, SiteUnreachableError
-from edgemgr.inventory.access import open_target
+from edgemgr.inventory.access import note_mismatch, open_target
+from edgemgr.inventory.key_scan import scan_site
 from edgemgr.links.kube import observe
+from edgemgr.links.ssh import HostKeyMismatchError
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.target import Target
 from edgemgr.operations.registry import spec_of
@@ -64,15 +66,19 @@ class Carrier:
             self.settle(attempt_id, _result_of(exc))
         except Exception:
             logger.exception("%s: access failed in an unforeseen way", item.site_name)
-            self.settle(attempt_id, _internal("access to the site failed in an unforeseen way"))
+            self.settle(attempt_id, internal_fault("access to the site failed in an unforeseen way"))
         return None
 
     def _play(self, name: str, ready: Sequence[tuple[Claimed, Target]]) -> None:
         spec = spec_of(ready[0][0].operation.kind)
         unsettled = {item.attempt.id or 0 for item, _ in ready}
 
+        sites = {item.attempt.id or 0: item.operation.site_id for item, _ in ready}
+
         def on_result(attempt_id: int, result: AttemptResult) -> None:
             unsettled.discard(attempt_id)
+            if result.code == HostKeyMismatchError.code:
+                self._look_at_host_key(sites[attempt_id])
             self.settle(attempt_id, result)
 
         try:
@@ -85,7 +91,7 @@ class Carrier:
         except Exception:
             logger.exception("batch %s failed in an unforeseen way", name)
         for attempt_id in list(unsettled):
-            on_result(attempt_id, _internal("the batch ended without a word on this site"))
+            on_result(attempt_id, internal_fault("the batch ended without a word on this site"))
 
     def _variables(self, item: Claimed, target: Target) -> dict[str, object]:
         spec = spec_of(item.operation.kind)
@@ -101,15 +107,25 @@ class Carrier:
                 **spec.variables(session, params, site, self.settings),
             }
 
+    def _look_at_host_key(self, site_id: int) -> None:
+        """Ansible only says that the key was wrong: find out which one answers, and stop the site for everybody."""
+        try:
+            scan_site(self.database, self.vault, self.settings, site_id, actor="queue")
+        except EdgemgrError as exc:
+            logger.warning("site %d: %s", site_id, exc.message)
+
     def _probe(self, item: Claimed, target: Target) -> None:
         try:
             observation = observe(target, timeout_s=self.settings.connect_timeout_s)
             result = AttemptResult(Outcome.SUCCEEDED, observation=observation)
+        except HostKeyMismatchError as exc:
+            note_mismatch(self.database, item.operation.site_id, exc, actor="queue")
+            result = _result_of(exc)
         except EdgemgrError as exc:
             result = _result_of(exc)
         except Exception:
             logger.exception("%s: probe failed in an unforeseen way", item.site_name)
-            result = _internal("the probe failed in an unforeseen way")
+            result = internal_fault("the probe failed in an unforeseen way")
         self.settle(item.attempt.id or 0, result)
 
 
@@ -135,7 +151,8 @@ def _result_of(exc: EdgemgrError) -> AttemptResult:
     return AttemptResult(outcome, code=exc.code, message=exc.message, hint=exc.hint, retry=exc.retry)
 
 
-def _internal(message: str) -> AttemptResult:
+def internal_fault(message: str) -> AttemptResult:
+    """A fault of ours, as evidence."""
     return AttemptResult(
         Outcome.FAILED,
         code="E-INTERNAL",

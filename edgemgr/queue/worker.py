@@ -16,7 +16,7 @@ from edgemgr.queue import reaper
 from edgemgr.queue.identity import new_worker
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.queue.watch import Watch
-from edgemgr.queue.work import Carrier
+from edgemgr.queue.work import Carrier, internal_fault
 from edgemgr.runner import workspace
 from edgemgr.settings import Settings
 from edgemgr.store import attempts, workers
@@ -111,6 +111,9 @@ class QueueWorker:
             carrier.carry(name, claimed)
         except Exception:
             logger.exception("batch %s failed in an unforeseen way", name)
+        for item in claimed:
+            if item.attempt.id in self._held:
+                self._settle(item.attempt.id, internal_fault("the batch ended without a result for this site"))
 
     def _settle(self, attempt_id: int, result: AttemptResult) -> None:
         """Write a result, patiently: it is worth more than the seconds that a full disk takes to mend."""
@@ -132,7 +135,9 @@ class QueueWorker:
     def _renew(self) -> None:
         now = utc_now()
         with self.database.write() as session:
-            held = attempts.renew(session, worker_id=self.worker_id, lease_s=self.settings.lease_s, now=now)
+            held = attempts.renew(
+                session, list(self._held), worker_id=self.worker_id, lease_s=self.settings.lease_s, now=now
+            )
         for attempt_id in list(self._held):
             # What is not ours any more must stop too: somebody else runs it.
             self._held[attempt_id] = held.get(attempt_id, True)

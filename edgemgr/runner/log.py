@@ -56,7 +56,8 @@ class AttemptLog:
 
     def close(self, result: AttemptResult) -> None:
         """Write the outcome, and compress what there is."""
-        self._write(result.outcome.value, " ".join(filter(None, (result.code, result.message))), result.hint)
+        first, _, rest = result.message.partition("\n")
+        self._write(result.outcome.value, " ".join(filter(None, (result.code, first))), f"{rest}\n{result.hint}")
         if self._file is not None:
             try:
                 self._file.close()

@@ -17,8 +17,6 @@ from edgemgr.runner.events import EventKind, RunnerEvent, TaskResult
 from edgemgr.runner.plain import text
 from edgemgr.runner.ssh_faults import when_raw, when_unreachable
 
-# The role that leaves nothing to report on.
-_RESET = "reset"
 _FIELD_MAX_BYTES = 1024
 _HEALTH = {health.value: health for health in Health}
 
@@ -52,9 +50,6 @@ def by_event(event: RunnerEvent, *, site: str, changed: bool, now: datetime) -> 
             return replace(_failed(event, site, changed=changed), observation=_reported(result, now))
         case EventKind.OK if result.observation is not None:
             return AttemptResult(Outcome.SUCCEEDED, changed=changed, observation=_reported(result, now))
-        case EventKind.OK if event.role == _RESET:
-            gone = Observation(observed_at=now, health=Health.UNKNOWN, health_reason="k3s was removed")
-            return AttemptResult(Outcome.SUCCEEDED, changed=changed, observation=gone)
         case _:
             return None
 

@@ -78,11 +78,12 @@ _LOST = Fault(
 
 def when_unreachable(text: str, site: str) -> AttemptResult:
     """Ansible could not reach the site: because of its host key, of our key, or truly not."""
+    said = re.split(r"(?:over|via) ssh: ", text, maxsplit=1)[-1]
     for fault in (_IDENTITY, _LOGIN):
-        found = _read(fault, text, site)
+        found = _read(fault, said, site)
         if found:
             return found
-    lines = [line.strip() for line in text.rpartition("over ssh: ")[2].splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = lines[-1][:_LINE_MAX] if lines else "the connection ended without a word"
     return AttemptResult(
         Outcome.UNREACHABLE,

@@ -19,16 +19,18 @@ from edgemgr.model.site import Site
 from edgemgr.store import events, operations
 
 
-def renew(session: Session, *, worker_id: str, lease_s: float, now: datetime) -> dict[int, bool]:
-    """Keep what this worker holds; returns attempt id → whether its operation is asked to stop."""
+def renew(
+    session: Session, attempt_ids: Sequence[int], *, worker_id: str, lease_s: float, now: datetime
+) -> dict[int, bool]:
+    """Keep these attempts; returns those that are still this worker's: id → whether it is asked to stop."""
     held = session.exec(
         select(Attempt.id, Operation.cancel_requested)
         .join(Operation, col(Operation.id) == col(Attempt.operation_id))
-        .where(col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
+        .where(col(Attempt.id).in_(attempt_ids), col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
     ).all()
     session.execute(
         update(Attempt)
-        .where(col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
+        .where(col(Attempt.id).in_(attempt_ids), col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
         .values(lease_until=now + timedelta(seconds=lease_s))
     )
     return {attempt_id: cancel for attempt_id, cancel in held if attempt_id is not None}

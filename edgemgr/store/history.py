@@ -13,7 +13,7 @@ from edgemgr.errors import NotFoundError
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Cluster, Reachability
 from edgemgr.model.operation import OPEN_STATES, Operation, OperationState, WaitingFor
-from edgemgr.model.site import Site
+from edgemgr.model.site import DEFAULT_PORT, Site
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Contact:
     name: str
     address: str
     port: int
+    unreached: int  #: attempts in a row that did not reach it
 
 
 def list_operations(
@@ -193,7 +194,7 @@ def has_open(session: Session, site_id: int) -> bool:
 def owing_contact(session: Session) -> list[Contact]:
     """Sites whose next operation waits for contact. Behind a jump host only the jump host can be tried."""
     rows = session.exec(
-        select(Site)
+        select(Site, Operation.unreached)
         .join(Operation, col(Operation.site_id) == col(Site.id))
         .where(
             col(Operation.state) == OperationState.QUEUED.value,
@@ -202,8 +203,12 @@ def owing_contact(session: Session) -> list[Contact]:
         )
     ).all()
     return [
-        Contact(site.id or 0, site.name, site.jump_address or site.address, site.jump_port or site.port)
-        if site.jump_address
-        else Contact(site.id or 0, site.name, site.address, site.port)
-        for site in rows
+        Contact(
+            site_id=site.id or 0,
+            name=site.name,
+            address=site.jump_address or site.address,
+            port=(site.jump_port or DEFAULT_PORT) if site.jump_address else site.port,
+            unreached=unreached,
+        )
+        for site, unreached in rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, func, literal, not_, or_
 from sqlmodel import Session, col, select
@@ -49,7 +50,7 @@ def field_expression(name: str) -> ColumnElement[str]:
     """Give the value that a site shows for a field; never NULL."""
     if name == "update":
         return update_expression()
-    return {
+    expressions: dict[str, Any] = {
         "name": col(Site.name),
         "address": col(Site.address),
         "user": col(Site.user),
@@ -61,7 +62,9 @@ def field_expression(name: str) -> ColumnElement[str]:
         "arch": func.coalesce(Site.arch, Cluster.arch, ""),
         "timezone": func.coalesce(Site.timezone, ""),
         "notes": func.coalesce(Site.notes, "", type_=String()),
-    }[name]
+    }
+    found: ColumnElement[str] = expressions[name]
+    return found
 
 
 def _term(session: Session, term: Term) -> ColumnElement[bool]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import delete, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from edgemgr.errors import ConflictError
@@ -22,14 +24,13 @@ def create(session: Session, vault: Sealer, sites: Sequence[NewSite], *, actor: 
     """Make sites with their labels and secrets; returns their ids in the order given.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: a name exists already.
+        ConflictError: a name exists already: another command was quicker (E-SITE-EXISTS).
     """
     ids: list[int] = []
     for part in in_chunks(sites):
         now = utc_now()
         rows = [{**site.values, "created_at": now, "updated_at": now} for site in part]
-        made = session.execute(insert(Site).returning(col(Site.id), sort_by_parameter_order=True), rows)
-        numbered = list(zip(made.scalars(), part, strict=True))
+        numbered = list(zip(_insert(session, rows), part, strict=True))
         labels = [
             {"site_id": site_id, "key": key, "value": value}
             for site_id, site in numbered
@@ -99,6 +100,18 @@ def remove(session: Session, site_ids: Sequence[int], *, actor: str) -> None:
             actor=actor,
         )
         session.execute(delete(Site).where(col(Site.id).in_(part)))
+
+
+def _insert(session: Session, rows: list[dict[str, Any]]) -> list[int]:
+    try:
+        made = session.execute(insert(Site).returning(col(Site.id), sort_by_parameter_order=True), rows)
+    except IntegrityError as exc:
+        raise ConflictError(
+            "another command made a site of the same name at this moment; nothing was changed",
+            hint="Repeat the command: it will see that site.",
+            code="E-SITE-EXISTS",
+        ) from exc
+    return [number for number in made.scalars() if number is not None]
 
 
 def _creation(site: NewSite) -> str:

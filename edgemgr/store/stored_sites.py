@@ -23,16 +23,18 @@ def by_name(session: Session, names: Sequence[str]) -> dict[str, StoredSite]:
     return {
         site.name: site
         for part in in_chunks(names)
-        for site in _read(session, list(session.execute(select(*_COLUMNS).where(col(Site.name).in_(part))).tuples()))
+        for site in _read(session, list(session.execute(select(*_COLUMNS).where(col(Site.name).in_(part)))))
     }
 
 
 def by_id(session: Session, ids: Sequence[int]) -> list[StoredSite]:
-    """Read these sites, in the order of their names."""
-    sites: list[StoredSite] = []
-    for part in in_chunks(ids):
-        sites += _read(session, list(session.execute(select(*_COLUMNS).where(col(Site.id).in_(part))).tuples()))
-    return sorted(sites, key=lambda site: site.name)
+    """Read these sites, in the order given."""
+    found = {
+        site.id: site
+        for part in in_chunks(ids)
+        for site in _read(session, list(session.execute(select(*_COLUMNS).where(col(Site.id).in_(part)))))
+    }
+    return [found[site_id] for site_id in ids if site_id in found]
 
 
 def at_addresses(session: Session, addresses: Collection[str]) -> list[tuple[str, str, int, str | None, int | None]]:
@@ -43,7 +45,7 @@ def at_addresses(session: Session, addresses: Collection[str]) -> list[tuple[str
         for part in in_chunks(sorted(addresses))
         for name, address, port, jump_address, jump_port in session.execute(
             select(*shown).where(col(Site.address).in_(part))
-        ).tuples()
+        )
     ]
 
 
@@ -54,7 +56,7 @@ def with_host_keys(session: Session, fingerprints: Collection[str]) -> dict[str,
         for part in in_chunks(sorted(fingerprints))
         for fingerprint, name in session.execute(
             select(col(Site.host_key_fingerprint), col(Site.name)).where(col(Site.host_key_fingerprint).in_(part))
-        ).tuples()
+        )
     }
 
 

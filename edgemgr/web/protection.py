@@ -24,7 +24,7 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_METHODS = ("GET", "HEAD")
+_METHODS = ("GET",)
 
 
 class Protection:

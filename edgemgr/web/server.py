@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from edgemgr import __version__
 from edgemgr.app import App
@@ -16,6 +17,14 @@ from edgemgr.web.protection import Protection
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
+class Console(FastAPI):
+    """FastAPI with the protection outermost: around its own answer to a fault, too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What a request passes through."""
+        return Protection(super().build_middleware_stack(), hosts=self.state.hosts)
+
+
 def make_console(app: App) -> FastAPI:
     """The web application of an opened appliance.
 
@@ -23,7 +32,7 @@ def make_console(app: App) -> FastAPI:
         ConfigurationError: `settings.listen` is no address, or one that other machines can reach (E-CONFIG-LISTEN).
     """
     listen = ListenAddress.parse(app.settings.listen)
-    console = FastAPI(
+    console = Console(
         title="edgemgr",
         version=__version__,
         openapi_url="/api/v1/openapi.json",
@@ -31,11 +40,11 @@ def make_console(app: App) -> FastAPI:
         redoc_url=None,
     )
     console.state.appliance = app
+    console.state.hosts = {*_OWN_NAMES, listen.host}
     for router in (pages.router, live.router):
         console.include_router(router, include_in_schema=False)
     for router in (sites.router, operations.router):
         console.include_router(router, prefix="/api/v1")
     console.mount("/static", Assets(), name="static")
     faults.register(console)
-    console.add_middleware(Protection, hosts={*_OWN_NAMES, listen.host})
     return console

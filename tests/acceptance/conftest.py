@@ -17,7 +17,7 @@ from edgemgr.lab.lab import Lab
 from edgemgr.settings import load_settings
 
 VERSION = "v1.33.5+k3s1"
-_SUBNETS = (f"10.201.{part}.0/24" for part in itertools.count())
+_SUBNETS = (f"10.202.{part}.0/24" for part in itertools.count())
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,20 @@ def look(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
     def host(name: str) -> Host:
         site = lab.site(name)
-        lab.run(name, ["mkdir", "-p", "-m", "700", "/root/.ssh"])
-        lab.run(name, ["tee", "/root/.ssh/authorized_keys"], input_text=public)
+        keys = f"/home/{site.user}/.ssh/authorized_keys"
+        script = f"""
+            install -d -m 700 -o {site.user} -g {site.user} {keys.rpartition("/")[0]}
+            grep -qF '{public.split()[1]}' {keys} 2>/dev/null || cat >>{keys}
+            chown {site.user}: {keys}; chmod 600 {keys}
+        """
+        lab.run(name, ["sh", "-c", script], input_text=public)
         config = directory / f"{name}.conf"
         known = directory / f"{name}.known"
         known.write_text(f"{site.address} {site.host_key}\n")
         config.write_text(
-            f"Host {name}\n  HostName {site.address}\n  Port {site.port}\n  User root\n  IdentityFile {key}\n"
+            f"Host {name}\n  HostName {site.address}\n  Port {site.port}\n  User {site.user}\n  IdentityFile {key}\n"
             f"  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n  ConnectTimeout 10\n"
         )
-        return testinfra.get_host(f"ssh://{name}", ssh_config=str(config))
+        return testinfra.get_host(f"ssh://{name}", ssh_config=str(config), sudo=True)
 
     return host

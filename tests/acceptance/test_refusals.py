@@ -121,8 +121,11 @@ def test_a_wrong_clock_is_refused_with_both_times(sites: Appliance, lab: Lab, lo
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
     place = "/usr/lib/libfaketime.so.1"
     lab.run(name, ["sh", "-c", f"base64 -d >{place}"], input_text=_base64(library))
-    # The clock of a simulated site is this machine's: its programs are told another time.
-    lab.run(name, ["sh", "-c", f"echo '+2h' >/etc/faketimerc; echo {place} >/etc/ld.so.preload"])
+    # The clock of a simulated site is this machine's: its Python is told another time.
+    wrapper = f'#!/bin/sh\\nLD_PRELOAD={place} FAKETIME=+2h exec /usr/bin/python3.11 "$@"\\n'
+    lab.run(
+        name, ["sh", "-c", f"rm /usr/bin/python3; printf '{wrapper}' >/usr/bin/python3; chmod 755 /usr/bin/python3"]
+    )
     operation = refusal(sites, name)
     assert operation["code"] == "E-PRE-CLOCK"
     assert re.search(r"\d", operation["message"])

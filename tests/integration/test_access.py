@@ -73,6 +73,11 @@ def _reasons(store: Database) -> list[str]:
         return [event.reason for event in session.exec(select(Event)).all()]
 
 
+def _move_to_closed_port(store: Database, site_id: int) -> None:
+    with store.write() as session:
+        session.get_one(Site, site_id).port = 9
+
+
 def _open(store: Database, site_id: int) -> str:
     """Open the site as a worker would and use the result."""
     target = open_target(store, VAULT, SETTINGS, site_id)
@@ -88,9 +93,8 @@ def test_a_password_brings_our_key_in_once_and_is_erased(store: Database, node: 
     assert not _has(store, site_id, SecretName.PASSWORD)
     assert "AccessKeyInstalled" in _reasons(store)
     assert node.authorized_keys.read_text() == f"{access_key.SITE_OPTIONS} {site.public_key}\n"
-    before = node.log()
+    _move_to_closed_port(store, site_id)
     target = open_target(store, VAULT, SETTINGS, site_id)  # from now on it costs no connection
-    assert node.log() == before
     assert target.password is None
 
 
@@ -149,11 +153,10 @@ def test_a_site_that_is_not_pinned_is_not_even_connected_to(
     store: Database, node: ThrowawaySshd, trust: str, code: str
 ) -> None:
     site_id = _add(store, node, password=PASSWORD, trust=trust, host_key_seen=node.host_keys[0])
-    before = node.log()
+    _move_to_closed_port(store, site_id)  # a connection would end in another error
     with pytest.raises(SiteIdentityError) as caught:
         open_target(store, VAULT, SETTINGS, site_id)
     assert caught.value.code == code
-    assert node.log() == before
 
 
 def test_a_wrong_password_is_told_and_kept_for_correction(store: Database, node: ThrowawaySshd) -> None:
@@ -252,12 +255,9 @@ def test_behind_a_jump_host_the_operators_key_places_ours_on_both(
         assert _open(store, site_id) == "in\n"
 
 
-def test_a_site_that_does_not_answer_is_unreachable_and_nothing_changes(
-    store: Database, node: ThrowawaySshd
-) -> None:
+def test_a_site_that_does_not_answer_is_unreachable_and_nothing_changes(store: Database, node: ThrowawaySshd) -> None:
     site_id = _add(store, node, password=PASSWORD)
-    with store.write() as session:
-        session.get_one(Site, site_id).port = 9
+    _move_to_closed_port(store, site_id)
     with pytest.raises(SiteUnreachableError):
         open_target(store, VAULT, SETTINGS, site_id)
     assert _read(store, site_id).trust == Trust.PINNED
@@ -270,8 +270,7 @@ def test_keys_of_many_sites_are_collected_and_one_that_is_away_hinders_none(
     with running_sshd(tmp_path / "other") as other:
         ids = [_add(store, sshd, trust="unknown", name=name) for name, sshd in (("a", node), ("b", other))]
         away = _add(store, node, trust="unknown", name="c")
-        with store.write() as session:
-            session.get_one(Site, away).port = 9
+        _move_to_closed_port(store, away)
         results = {result.site_id: result for result in scan_sites(store, VAULT, SETTINGS, [*ids, away], actor="t")}
     assert [_read(store, site_id).trust for site_id in (*ids, away)] == ["seen", "seen", "unknown"]
     assert _read(store, ids[1]).host_key_seen == other.host_keys[0]

@@ -453,3 +453,57 @@ def test_disabled_components_are_not_there_and_files_in_manifests_are_applied(no
     node.wait_for_pods("kube-system", 2)
     (node.data / "server/manifests/shop.yaml").write_text(MANIFEST)
     node.wait_for_pods("shop", 2)
+
+
+def test_a_certificate_that_expires_soon_is_renewed_at_start_with_its_key(node: Node):
+    tls = node.data / "server/tls"
+    node.start(CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS="30")
+    soon = {name: (tls / f"client-admin.{name}").read_bytes() for name in ("crt", "key")}
+    assert "WARNING" in node.run("certificate", "check", "--output", "table").stdout
+    node.stop()
+    node.start()
+    assert (tls / "client-admin.key").read_bytes() == soon["key"]
+    assert (tls / "client-admin.crt").read_bytes() != soon["crt"]
+    assert "WARNING" not in node.run("certificate", "check", "--output", "table").stdout
+    node.stop()
+    assert node.run("certificate", "rotate").returncode == 0
+    node.start()
+    assert (tls / "client-admin.key").read_bytes() != soon["key"]
+    assert node.kubectl("get", "--raw", "/readyz") == "ok"
+
+
+def test_a_rotated_token_opens_the_datastore_and_the_old_one_does_not(node: Node):
+    node.start()
+    old = (node.data / "server/token").read_text()
+    assert node.run("token", "rotate", "--new-token", "fresh").returncode == 0
+    node.stop()
+    node.start()
+    assert (node.data / "server/token").read_text().endswith("::server:fresh\n")
+    node.stop()
+    (node.data / "server/token").write_text(old)
+    assert "encrypted with different token" in node.start_and_fail()
+
+
+def test_a_release_that_loses_workload_keeps_the_system_and_crashes_the_rest(node: Node):
+    node.start()
+    node.wait(node.is_ready, "Ready")
+    node.kubectl("apply", "-f", "-", text=MANIFEST)
+    node.wait_for_pods("shop", 2)
+    node.stop()
+    node.install(build_standin(OLD, faults={"lose_workload": 1, "fill_disk": 2}))
+    node.start()
+    node.wait(lambda: node.kubectl("get", "pods", "-n", "shop").count("CrashLoopBackOff") == 2, "crash loops")
+    node.wait_for_pods("kube-system", 6)
+    deployment = json.loads(node.kubectl("get", "deployment", "till", "-n", "shop", "-o", "json"))
+    assert deployment["status"]["readyReplicas"] == 0
+    assert (node.data / "standin-fill").stat().st_size == 2 << 20
+    warnings = node.kubectl("get", "events", "-n", "shop", "-o", "json", "--field-selector", "type=Warning")
+    assert {event["reason"] for event in json.loads(warnings)["items"]} == {"BackOff"}
+
+
+def test_a_port_that_is_taken_ends_the_start(node: Node):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", node.port))  # noqa: S104 — the address that the stand-in listens on
+        other.listen()
+        assert f"listen tcp 0.0.0.0:{node.port}: bind: Address already in use" in node.start_and_fail()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -217,23 +218,25 @@ def test_a_server_that_turns_the_first_connections_away_is_tried_again(site: Thr
                     client.sendall(b"Exceeded MaxStartups\r\n")
                     client.close()
                     continue
-                behind = socket.create_connection(("127.0.0.1", site.port))
-                for source, sink in ((client, behind), (behind, client)):
-                    threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+                with client, socket.create_connection(("127.0.0.1", site.port)) as behind:
+                    ends = ((client, behind), (behind, client))
+                    copies = [threading.Thread(target=_copy, args=pair, daemon=True) for pair in ends]
+                    for copy in copies:
+                        copy.start()
+                    for copy in copies:
+                        copy.join(10)
 
         thread = threading.Thread(target=guard, daemon=True)
         thread.start()
         assert host_keys.scan("127.0.0.1", door.getsockname()[1], timeout_s=10) == site.host_keys[0]
-        thread.join(5)
+        thread.join(20)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with source, sink:
+    with contextlib.suppress(OSError):  # either end may close first
         while data := source.recv(65536):
-            try:
-                sink.sendall(data)
-            except OSError:
-                return
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 def test_weak_algorithms_are_refused(tmp_path: Path) -> None:

@@ -168,9 +168,9 @@ def test_a_renewed_lease_is_not_taken_back(database: Database) -> None:
     ask(database, add_sites(database, 1))
     item = take(database, lease_s=5)[0]
     with database.write() as session:
-        assert attempts.renew(session, worker_id="w1", lease_s=5, now=NOW + timedelta(seconds=4)) == {
-            item.attempt.id: False
-        }
+        later = NOW + timedelta(seconds=4)
+        held = attempts.renew(session, [item.attempt.id or 0], worker_id="w1", lease_s=5, now=later)
+    assert held == {item.attempt.id: False}
     assert reap(database, now=NOW + timedelta(seconds=6)) == 0
 
 
@@ -194,7 +194,8 @@ def test_cancel_ends_what_waits_and_asks_what_runs_to_stop(database: Database) -
     with database.write() as session:
         assert operations.cancel(session, [running.operation.id or 0, waiting_id], actor="test", now=NOW) == (1, 1)
     with database.write() as session:
-        assert attempts.renew(session, worker_id="w1", lease_s=5, now=NOW) == {running.attempt.id: True}
+        held = attempts.renew(session, [running.attempt.id or 0], worker_id="w1", lease_s=5, now=NOW)
+    assert held == {running.attempt.id: True}
     settle_attempt(database, running.attempt.id or 0, AttemptResult(Outcome.CANCELED), worker_id="w1", now=NOW)
     assert [operation.state for operation in all_operations(database)] == ["canceled", "canceled"]
 

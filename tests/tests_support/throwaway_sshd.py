@@ -11,13 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PASSWORD = "correct horse 47"
+#: /etc and /usr/local of the "node" are the machine's own with changes that only this sshd and its sessions see.
 _START = """\
 set -eu
-mount --bind "$1/passwd" /etc/passwd
-mount --bind "$1/shadow" /etc/shadow
 mount -t tmpfs tmpfs /run
+for tree in etc usr/local; do
+  mkdir -p "/run/upper/$tree" "/run/work/$tree"
+  mount -t overlay -o "lowerdir=/$tree,upperdir=/run/upper/$tree,workdir=/run/work/$tree" overlay "/$tree"
+done
 mkdir -p /run/sshd
-[ ! -d "$1/etc-rancher" ] || { mkdir -p /etc/rancher 2>/dev/null; mount --bind "$1/etc-rancher" /etc/rancher; }
+cp "$1/passwd" /etc/passwd
+cp "$1/shadow" /etc/shadow
+if [ -d "$1/k3s" ]; then
+  mkdir -p /etc/rancher
+  ln -s "$1/k3s/etc/rancher/k3s" /etc/rancher/k3s
+  printf '#!/bin/sh\nK3S_STANDIN_ROOT=%s exec %s/usr/local/bin/k3s "$@"\n' "$1/k3s" "$1/k3s" >/usr/local/bin/k3s
+  chmod 755 /usr/local/bin/k3s
+fi
 exec /usr/sbin/sshd -D -f "$1/sshd_config" -E "$1/log"
 """
 
@@ -81,9 +91,7 @@ def running_sshd(
     (directory / "shadow").write_text(f"root:{hashed}:19000:0:99999:7:::\n", encoding="utf-8")
     (directory / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n"
-         "LogLevel DEBUG1\n"
-        + "".join(f"HostKey {directory / f'host_{kind}'}\n" for kind in kinds)
-        + config,
+        "LogLevel DEBUG1\n" + "".join(f"HostKey {directory / f'host_{kind}'}\n" for kind in kinds) + config,
         encoding="utf-8",
     )
     process = subprocess.Popen(

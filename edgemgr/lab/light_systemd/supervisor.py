@@ -52,12 +52,14 @@ class Supervisor:
             if self.stopping:
                 break
             self.known["NRestarts"] = str(int(self.known["NRestarts"]) + 1)
-        for words, _ in self.unit.commands("ExecStopPost"):
-            self.call(words)
         if kind == "oneshot" and not failed and self.unit.option("RemainAfterExit") in ("yes", "true", "1"):
             self.tell("active", "exited", MainPID="0", Job="done")
             while not self.stopping:
                 self.wait(None)
+            for words, _ in self.unit.commands("ExecStop"):
+                self.call(words)
+        for words, _ in self.unit.commands("ExecStopPost"):
+            self.call(words)
         self.settle("success" if self.stopping else result)
 
     def settle(self, result: str) -> None:

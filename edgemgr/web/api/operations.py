@@ -103,6 +103,7 @@ class OperationDocument(Document):
 @router.get("/operations", operation_id="listOperations")
 def list_operations(
     appliance: Appliance,
+    *,
     site: Annotated[str, Query(description="Only of this site.")] = "",
     state: Annotated[list[OperationState] | None, Query()] = None,
     kind: Annotated[list[OperationKind] | None, Query()] = None,

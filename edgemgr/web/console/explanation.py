@@ -42,7 +42,7 @@ def explain(
             "bad",
             "Another host answered than the one that is pinned: everything for this site is stopped.",
             "Find out why at the site itself. If the host was replaced, compare the fingerprint and pin the new key.",
-            _command("site trust", row.name),
+            f"{_command('site trust', row.name)} --fingerprint SHA256:… --reason WHY",
         )
     head = next((operation for operation in operations if operation.is_head), None)
     is_routine = head is not None and head.kind == OperationKind.PROBE and head.priority == Priority.BACKGROUND
@@ -66,7 +66,9 @@ def _under_way(head: Operation, attempt: Attempt | None, *, has_worker: bool, no
         since = f" for {span((now - attempt.started_at).total_seconds())}" if attempt and has_log else ""
         stopping = "; it is asked to stop" if head.cancel_requested else ""
         return Explanation(
-            "busy", f"{title} runs{since}, attempt {head.attempts}{stopping}.", "Its log is below." if has_log else ""
+            "busy",
+            f"{title} has been running{since} (attempt {head.attempts}){stopping}.",
+            "Its log is below." if has_log else "",
         )
     if not has_worker:
         return Explanation(

@@ -13,7 +13,7 @@ from edgemgr.web.appliance import Appliance
 from edgemgr.web.console.log_view import LogPosition, read_more
 from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
 from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
-from edgemgr.web.console.site_view import read_site
+from edgemgr.web.console.site_view import read_history, read_site
 from edgemgr.web.rendering import render
 
 router = APIRouter(prefix="/live")
@@ -32,10 +32,18 @@ def sites(request: Request, appliance: Appliance, query: Annotated[SiteQuery, Qu
 
 @router.get("/sites/{name}")
 def site(request: Request, appliance: Appliance, name: str) -> Response:
-    """All of a site's page but its log."""
+    """What a site is and why it is not moving."""
     with appliance.database.read() as session:
         view = read_site(session, name, utc_now())
     return render(request, "_site.html", view=view)
+
+
+@router.get("/sites/{name}/history")
+def history(request: Request, appliance: Appliance, name: str) -> Response:
+    """What was asked of a site and what happened there."""
+    with appliance.database.read() as session:
+        found = read_history(session, name)
+    return render(request, "_history.html", name=name, history=found)
 
 
 @router.get("/sites/{name}/log")

@@ -13,7 +13,7 @@ from edgemgr.web.appliance import Appliance
 from edgemgr.web.console.log_view import LogQuery, read_end
 from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
 from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
-from edgemgr.web.console.site_view import read_site
+from edgemgr.web.console.site_view import read_history, read_site
 from edgemgr.web.rendering import render
 
 router = APIRouter()
@@ -40,7 +40,8 @@ def site(request: Request, appliance: Appliance, name: str, query: Annotated[Log
     with appliance.database.read() as session:
         view = read_site(session, name, utc_now())
         log = read_end(session, appliance.settings.log_dir, name, query)
-    return render(request, "site.html", view=view, log=log)
+        history = read_history(session, name)
+    return render(request, "site.html", name=name, view=view, log=log, history=history)
 
 
 @router.get("/operations")

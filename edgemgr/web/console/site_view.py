@@ -30,12 +30,18 @@ _RECENT_OPERATIONS = 5
 
 @dataclass(frozen=True)
 class SiteView:
-    """Everything on a site's page but its log."""
+    """What a site is and why it is not moving."""
 
     row: SiteRow
     tried_at: datetime | None
     explanation: Explanation
     facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class SiteHistory:
+    """What was asked of a site and what happened there, the newest first."""
+
     operations: list[Operation]
     events: Sequence[Event]
 
@@ -57,21 +63,32 @@ def read_site(session: Session, name: str, now: datetime) -> SiteView:
     site = queries.get_site(session, name)
     site_id = site.id or 0
     row = queries.list_sites(session, where=Selector.of_names(name), limit=1)[0][0]
-    operations = [
-        found.operation for found in history.list_operations(session, site_ids=[site_id], limit=OPERATIONS_SHOWN)
-    ]
     newest = newest_attempt(session, site_id)
     cluster = session.get(Cluster, site_id)
     explanation = explain(
-        row, operations, newest.attempt if newest else None, has_worker=_anybody_works(session), now=now
+        row,
+        _newest_operations(session, site_id),
+        newest.attempt if newest else None,
+        has_worker=_anybody_works(session),
+        now=now,
     )
     return SiteView(
         row=row,
         tried_at=cluster.tried_at if cluster else None,
         explanation=explanation,
         facts=facts_of(cluster, now) if cluster else [],
-        operations=operations,
-        events=events.history(session, site_id=site_id, limit=EVENTS_SHOWN),
+    )
+
+
+def read_history(session: Session, name: str) -> SiteHistory:
+    """The history of the site of this name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    site_id = queries.get_site(session, name).id or 0
+    return SiteHistory(
+        _newest_operations(session, site_id), events.history(session, site_id=site_id, limit=EVENTS_SHOWN)
     )
 
 
@@ -107,6 +124,11 @@ def chosen_attempt(session: Session, site_id: int, operation_id: int, number: in
             code="E-OP-NO-ATTEMPT",
         )
     return LoggedAttempt(operation, found[-1])
+
+
+def _newest_operations(session: Session, site_id: int) -> list[Operation]:
+    rows = history.list_operations(session, site_ids=[site_id], limit=OPERATIONS_SHOWN)
+    return [row.operation for row in rows]
 
 
 def _anybody_works(session: Session) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -275,3 +276,22 @@ def test_a_dead_workers_leftovers_are_swept_with_their_processes(bench: Bench) -
             for process in (old, bystander):
                 process.kill()
                 process.wait(timeout=5)
+
+
+def test_what_a_killed_worker_left_behind_is_ended_by_the_next_one(bench: Bench, sshd: Sshd) -> None:
+    worker = multiprocessing.get_context("fork").Process(
+        target=run_batch,
+        args=(Batch("orphan", "verify", (site(sshd, 1, edge_sleep_s=30),), 60), bench.settings),
+        kwargs={"on_result": lambda _id, _result: None, "playbook_dir": bench.playbooks},
+    )
+    worker.start()
+    deadline = time.monotonic() + 20
+    while "[mux]" not in command_lines() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sweep(bench.settings) == []  # its worker lives
+    worker.kill()
+    worker.join(timeout=10)
+    assert f"{bench.settings.runtime_dir}/batches/orphan/" in command_lines()
+    assert sweep(bench.settings) == ["orphan"]
+    assert f"{bench.settings.runtime_dir}/batches/orphan/" not in command_lines()
+    assert list(bench.settings.runtime_dir.glob("batches/*")) == []

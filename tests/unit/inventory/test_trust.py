@@ -59,7 +59,7 @@ def _events(session: Session) -> list[tuple[str, str, str]]:
     first_use_allowed=st.booleans(),
 )
 def test_the_rules_of_trust_hold_for_every_state(
-    trust: str, pin: str | None, is_full: bool, seen_before: str | None, key_line: str, first_use_allowed: bool
+    *, trust: str, pin: str | None, is_full: bool, seen_before: str | None, key_line: str, first_use_allowed: bool
 ) -> None:
     verdict = judge(
         trust=trust,

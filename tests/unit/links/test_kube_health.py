@@ -92,11 +92,13 @@ def test_escape_sequences_from_a_site_do_not_reach_the_terminal() -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["items", "metadata", "status", "conditions", "name", "spec", "nodeInfo", "type", "phase"]),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["items", "metadata", "status", "conditions", "name", "spec", "nodeInfo", "type", "phase"]),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )

@@ -46,7 +46,8 @@ def test_versions_are_ordered_by_number_and_not_by_letter():
         "v1.34.0+k3s1",
         "v2.0.0+k3s1",
     ]
-    assert sorted(ordered[::-1], key=K3sVersion.parse) == ordered
+    backwards = list(reversed(ordered))
+    assert sorted(backwards, key=K3sVersion.parse) == ordered
 
 
 @pytest.mark.parametrize("text", ["", "v1.33", "1.33.5+k3s1", "v1.33.5", "v1.33.5+rke2r1", "v1.33.5+k3s1x", "latest"])

@@ -42,6 +42,12 @@ def test_a_log_is_read_while_it_is_written_and_when_it_is_compressed(tmp_path: P
     assert bodies(tmp_path) == [*EXPECTED, "failed      E-X broken", "    | mend it"]
 
 
+def test_a_message_of_several_lines_cannot_pass_for_other_entries(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    log.close(AttemptResult(Outcome.FAILED, message="a\n2026-01-01T00:00:00Z ok b"))
+    assert bodies(tmp_path) == ["failed      a", "    | 2026-01-01T00:00:00Z ok b"]
+
+
 def test_an_attempt_without_a_log_has_no_lines(tmp_path: Path) -> None:
     assert list(read_log(tmp_path, 1)) == []
 

@@ -58,8 +58,13 @@ def test_a_failure_that_is_ignored_settles_nothing() -> None:
     assert settle("runner_on_failed", {"msg": "no"}, ignore_errors=True) is None
 
 
+def test_a_task_that_merely_checks_its_arguments_settles_nothing() -> None:
+    assert settle("runner_on_ok", {"changed": False}, role="edgemgr.edge.reset") is None
+
+
 def test_a_reset_leaves_no_k3s_to_report() -> None:
-    result = settled("runner_on_ok", {"changed": True}, role="edgemgr.edge.reset")
+    gone = {"health": "unknown", "health_reason": "k3s was removed"}
+    result = settled("runner_on_ok", {"changed": True, "edge_observation": gone}, role="edgemgr.edge.reset")
     assert result.outcome is Outcome.SUCCEEDED
     assert result.observation is not None
     assert (result.observation.health, result.observation.k3s_version) == (Health.UNKNOWN, None)
@@ -129,6 +134,7 @@ def test_a_wrong_host_key_is_no_question_of_reachability(stderr: str) -> None:
 def test_a_refused_login_is_no_question_of_reachability(stderr: str) -> None:
     result = unreachable(stderr)
     assert (result.outcome, result.code, result.retry) == (Outcome.FAILED, "E-LOGIN-KEY", Retry.BUDGETED)
+    assert result.message == f"site-7 does not accept our key: {stderr.strip()}"
 
 
 @pytest.mark.parametrize(

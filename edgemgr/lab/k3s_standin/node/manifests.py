@@ -7,7 +7,6 @@ As in k3s (docs.k3s.io, packaged components): a removed file leaves its objects,
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 
 from .built import VERSION
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Manifests:
-    """The files that were applied, by their content."""
+    """The files that were applied, as they were then."""
 
     def __init__(self, directory: Path, resources: Resources, disabled: list[str]) -> None:
         self._directory = directory
         self._resources = resources
         self._disabled = disabled
-        self._applied: dict[Path, str] = {}
+        self._applied: dict[Path, tuple[int, int, int]] = {}
 
     def write_packaged(self) -> None:
         """Write the packaged components' files; remove those that are disabled, with their objects."""
@@ -50,11 +49,11 @@ class Manifests:
             if path.suffix not in (".yaml", ".yml", ".json") or path.with_name(f"{path.name}.skip").exists():
                 continue
             try:
-                content = path.read_bytes()
-                digest = hashlib.sha256(content).hexdigest()
-                if self._applied.get(path) != digest:
-                    self._applied[path] = digest
-                    self._apply(path, content.decode())
+                found = path.stat()
+                signature = found.st_ino, found.st_size, found.st_mtime_ns
+                if self._applied.get(path) != signature:
+                    self._applied[path] = signature
+                    self._apply(path, path.read_text("utf-8"))
             except (OSError, UnicodeDecodeError) as exc:
                 log("error", f"Failed to process config: failed to process {path}: {exc}")
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .config import ServerConfig
 
-_TICK_S = 3.0
+_TICK_S = 4.0
 _SOON_S = 0.2
 _COMPACT_EVERY_S = 300.0
 _FIRST_THAT_WATCHES_IMAGES = 32  # archives dropped in while running are imported since 1.32.0
@@ -148,12 +148,14 @@ class _Loop:
         workloads = Workloads(self.store)
         compact_at = time.monotonic() + _COMPACT_EVERY_S
         directory = self.server.data_dir / "agent/images"
-        archives = _seen(directory)
+        archives, settled = _seen(directory), -1
         while True:
             writes, wait_s = self.store.writes, self.kubelet.step(self.server.faults)
             self.manifests.apply_changed()
-            helm.step(api.resources)
-            workloads.step()
+            if self.store.writes != settled:  # these two look at nothing but the datastore
+                settled = self.store.writes
+                helm.step(api.resources)
+                workloads.step()
             if self.kubelet.ready and self.pods.step(lose_workload=bool(self.server.faults["lose_workload"])):
                 wait_s = _SOON_S
             if MINOR >= _FIRST_THAT_WATCHES_IMAGES and _seen(directory) != archives:

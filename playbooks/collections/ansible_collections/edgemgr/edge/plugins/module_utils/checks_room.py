@@ -48,8 +48,8 @@ def check_room(
     file_systems: dict[str, dict[str, Any]], need: dict[int, int], installed: bool, min_free_mib: int
 ) -> list[Check]:
     """Checks of disk and inodes; `file_systems` maps a directory to its facts."""
-    checks = []
-    by_device = {}
+    checks: list[Check] = []
+    by_device: dict[int, tuple[str, dict[str, Any]]] = {}
     for path, facts in sorted(file_systems.items()):
         by_device.setdefault(facts["device"], (path, facts))
         checks.extend(_nature(path, facts))

@@ -22,25 +22,25 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import wri
 POLL_S = 0.2
 
 
-def recorded_attempt(record: str = layout.FENCE_RECORD) -> int:
+def recorded_attempt() -> int:
     """The highest attempt number that has changed this node; 0 when none has."""
     try:
-        with open(record, encoding="utf-8") as handle:
+        with open(layout.FENCE_RECORD, encoding="utf-8") as handle:
             return int(json.load(handle)["attempt"])
     except FileNotFoundError:
         return 0
     except (ValueError, KeyError, TypeError):
         raise EdgeError(
             "E-FENCE-DAMAGED",
-            f"the record of attempts {record} cannot be read",
+            f"the record of attempts {layout.FENCE_RECORD} cannot be read",
             "Make sure that nothing of edgemgr runs on the node, then remove that file.",
             NEVER,
         ) from None
 
 
-def refuse_stale(attempt: int, record: str = layout.FENCE_RECORD) -> None:
+def refuse_stale(attempt: int) -> None:
     """Refuse an attempt with a lower number than one that has already been here."""
-    newest = recorded_attempt(record)
+    newest = recorded_attempt()
     if attempt < newest:
         raise EdgeError(
             "E-FENCE-STALE",
@@ -55,8 +55,6 @@ def hold(
     attempt: int,
     wait_s: float,
     *,
-    lock: str = layout.LOCK,
-    record: str = layout.FENCE_RECORD,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
@@ -64,12 +62,12 @@ def hold(
 
     Waits up to `wait_s` seconds for a surviving process of an older attempt.
     """
-    descriptor = _lock_file(lock)
+    descriptor = _lock_file(layout.LOCK)
     try:
         _acquire(descriptor, fcntl.LOCK_EX, wait_s, clock, sleep)
-        refuse_stale(attempt, record)
-        if recorded_attempt(record) < attempt:
-            write_file(record, json.dumps({"attempt": attempt}).encode() + b"\n", 0o600, 0o700)
+        refuse_stale(attempt)
+        if recorded_attempt() < attempt:
+            write_file(layout.FENCE_RECORD, json.dumps({"attempt": attempt}).encode() + b"\n", 0o600, 0o700)
         yield
     finally:
         os.close(descriptor)
@@ -79,14 +77,12 @@ def look(
     attempt: int,
     wait_s: float,
     *,
-    lock: str = layout.LOCK,
-    record: str = layout.FENCE_RECORD,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Check the fence without leaving a trace: nobody at work, no newer attempt."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno not in (errno.ENOENT, errno.ELOOP):
             raise
@@ -96,7 +92,7 @@ def look(
                 _acquire(descriptor, fcntl.LOCK_SH, wait_s, clock, sleep)
         finally:
             os.close(descriptor)
-    refuse_stale(attempt, record)
+    refuse_stale(attempt)
 
 
 def _acquire(

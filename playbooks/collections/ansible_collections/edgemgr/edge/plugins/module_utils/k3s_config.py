@@ -75,7 +75,7 @@ def render(config: dict[str, Any]) -> str:
 
 def disabled_components(config: dict[str, Any]) -> set[str]:
     """The packaged components that the configuration leaves out."""
-    names = set()
+    names: set[str] = set()
     for key in ("disable", "disable+"):
         value = config.get(key, [])
         for each in value if isinstance(value, list) else [value]:

@@ -31,24 +31,26 @@ class KubeApi:
         KubeApiError: from every method: no kubeconfig yet, nobody listens, another certificate, not status 200.
     """
 
-    def __init__(self, kubeconfig: str = layout.KUBECONFIG) -> None:
+    def __init__(self) -> None:
         try:
-            with open(kubeconfig, encoding="utf-8") as handle:
+            with open(layout.KUBECONFIG, encoding="utf-8") as handle:
                 text = handle.read()
         except OSError as exc:
-            raise KubeApiError(f"k3s has not written {kubeconfig} yet") from exc
+            raise KubeApiError(f"k3s has not written {layout.KUBECONFIG} yet") from exc
         # k3s writes this file itself in a fixed form; a YAML reader is not part of Python.
         fields = dict(re.findall(r"^\s*-?\s*([a-z-]+):\s*(\S+)\s*$", text, re.MULTILINE))
+        place = re.fullmatch(r"https://([^/:]+):(\d+)/?", fields.get("server", "").strip("\"'"))
+        if place is None:
+            raise KubeApiError(f"{layout.KUBECONFIG} names no API server")
+        self._host, self._port = place.group(1), int(place.group(2))
         try:
-            place = re.fullmatch(r"https://([^/:]+):(\d+)/?", fields["server"].strip("\"'"))
-            self._host, self._port = place.group(1), int(place.group(2))
-            self._context = _context(
-                *(base64.b64decode(fields[name].strip("\"'")) for name in (
-                    "certificate-authority-data", "client-certificate-data", "client-key-data",
-                ))
-            )  # fmt: skip
-        except (KeyError, AttributeError, ValueError, OSError) as exc:  # ssl.SSLError is an OSError
-            raise KubeApiError(f"{kubeconfig} is not what k3s writes: {exc}") from exc
+            authority, certificate, key = (
+                base64.b64decode(fields[name].strip("\"'"))
+                for name in ("certificate-authority-data", "client-certificate-data", "client-key-data")
+            )
+            self._context = _context(authority, certificate, key)
+        except (KeyError, ValueError, OSError) as exc:  # ssl.SSLError is an OSError
+            raise KubeApiError(f"{layout.KUBECONFIG} is not what k3s writes: {exc}") from exc
 
     def text(self, path: str) -> str:
         """The body of a GET."""
@@ -57,9 +59,10 @@ class KubeApi:
     def read(self, path: str) -> dict[str, Any]:
         """The JSON object that a GET gives."""
         try:
-            return json.loads(self.text(path))
+            answer: dict[str, Any] = json.loads(self.text(path))
         except ValueError as exc:
             raise KubeApiError(f"GET {path} gave no JSON") from exc
+        return answer
 
     def read_or_none(self, path: str) -> dict[str, Any] | None:
         """The same, None for a thing that does not exist."""

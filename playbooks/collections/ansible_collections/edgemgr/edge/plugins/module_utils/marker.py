@@ -17,26 +17,26 @@ INSTALLED = "installed"
 REMOVING = "removing"
 
 
-def read(path: str = layout.MARKER) -> dict[str, Any] | None:
+def read() -> dict[str, Any] | None:
     """The marker as a dict, or None."""
-    content = read_or_none(path)
+    content = read_or_none(layout.MARKER)
     if content is None:
         return None
     try:
-        marker = json.loads(content.decode())
+        marker: dict[str, Any] = json.loads(content.decode())
         if marker["state"] in (INSTALLING, INSTALLED, REMOVING) and isinstance(marker["version"], str):
             return marker
     except (ValueError, KeyError, TypeError):
         pass
     raise EdgeError(
         "E-NODE-MARKER",
-        f"the record of what edgemgr installed, {path}, cannot be read",
+        f"the record of what edgemgr installed, {layout.MARKER}, cannot be read",
         "Restore the file from a backup of the node, or remove k3s by hand and then that file.",
         NEVER,
     )
 
 
-def write(state: str, version: str, path: str = layout.MARKER, **more: Any) -> None:
+def write(state: str, version: str, **more: Any) -> None:
     """Replace the marker, durably."""
     content = json.dumps(dict(more, state=state, version=version), indent=2, sort_keys=True)
-    write_file(path, content.encode() + b"\n", 0o600, 0o700)
+    write_file(layout.MARKER, content.encode() + b"\n", 0o600, 0o700)

@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.edgemgr.edge.plugins.module_utils import k3s_config, k3s_unit, layout
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError
 from ansible_collections.edgemgr.edge.plugins.module_utils.k3s_version import parse
-from ansible_collections.edgemgr.edge.plugins.module_utils.wanted import WantedFile, WantedLink, WantedText
+from ansible_collections.edgemgr.edge.plugins.module_utils.wanted import Wanted, WantedFile, WantedLink, WantedText
 
 
 class SitePlan:
@@ -25,7 +25,7 @@ class SitePlan:
         self.images_path = layout.images(archive["digest"], archive["name"])
         config_text = k3s_config.render(self.config)
         program = layout.binary(version)
-        self.things = [
+        self.things: list[Wanted] = [
             WantedFile(program, binary, 0o755, program + ".edgemgr-new"),
             # k3s imports what appears in the images directory at once, so the archive is staged outside of it.
             WantedFile(self.images_path, archive, 0o600, layout.DATA_DIR + "/agent/edgemgr-images.new"),

@@ -124,7 +124,15 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgemgr.edge.plugins.module_utils import artifacts, fence, layout, marker, node_facts, service
+from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    artifacts,
+    fence,
+    k3s_config,
+    layout,
+    marker,
+    node_facts,
+    service,
+)
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, EdgeError, run
 from ansible_collections.edgemgr.edge.plugins.module_utils.kube_api import KubeApi, KubeApiError
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove
@@ -220,6 +228,7 @@ def _mark(plan: SitePlan, params: dict[str, Any], state: str, applied: str | Non
         params["version"],
         applied=applied,
         attempt=params["attempt"],
+        disabled_components=sorted(k3s_config.disabled_components(plan.config)),
         changed_at=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         found=found,
         secrets_encryption=plan.config["secrets-encryption"],

@@ -23,10 +23,6 @@ options:
     description: The k3s version that has to run; empty if any will do.
     type: str
     default: ""
-  config:
-    description: Options for config.yaml that the site's profile adds; tells which components are left out.
-    type: dict
-    default: {}
   timeout_s:
     description: How long to wait until all is well, in seconds. 0 looks once.
     type: int
@@ -81,7 +77,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgemgr.edge.plugins.module_utils import k3s_config, marker, service
+from ansible_collections.edgemgr.edge.plugins.module_utils import marker, service
 from ansible_collections.edgemgr.edge.plugins.module_utils.cluster_verdict import FAILING, Unmet
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError, run
 from ansible_collections.edgemgr.edge.plugins.module_utils.observation import observe
@@ -100,7 +96,7 @@ HINTS = {
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Look until all is well or the time is over."""
     params = module.params
-    disabled = k3s_config.disabled_components(params["config"])
+    disabled = set((marker.read() or {}).get("disabled_components", []))
     if module.check_mode:
         observation, unmet = observe(params["site"], params["version"], disabled)
         return {"changed": False, "edge_observation": observation, "edge_unmet": _shown(unmet), "edge_waited_s": 0.0}
@@ -160,7 +156,6 @@ def main() -> None:
         argument_spec={
             "site": {"type": "str", "required": True},
             "version": {"type": "str", "default": ""},
-            "config": {"type": "dict", "default": {}},
             "timeout_s": {"type": "int", "default": 300},
         },
         supports_check_mode=True,

@@ -41,6 +41,10 @@ edge_changes:
   type: list
   elements: str
   returned: success
+edge_observation:
+  description: What is left to report, the word that makes the attempt a success.
+  type: dict
+  returned: success
 edge_code:
   description: Stable code of the failure.
   type: str
@@ -194,7 +198,11 @@ def _mounts() -> list[str]:
 
 
 def _result(there: list[str]) -> dict[str, Any]:
-    return {"changed": bool(there), "edge_changes": ["remove " + path for path in there]}
+    return {
+        "changed": bool(there),
+        "edge_changes": ["remove " + path for path in there],
+        "edge_observation": {"health": "unknown", "health_reason": "k3s was removed"},
+    }
 
 
 def main() -> None:

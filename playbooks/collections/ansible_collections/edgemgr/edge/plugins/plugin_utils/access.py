@@ -67,20 +67,34 @@ def refusal_from_error(text: str) -> dict[str, str] | None:
 
 def refusal_from_output(text: str) -> dict[str, str] | None:
     """What the output of a module that never ran means."""
-    if "sudo: not found" in text or "sudo: command not found" in text:
-        return _sudo("there is no sudo on the node")
-    if "is not in the sudoers file" in text or "is not allowed to execute" in text or "a password is required" in text:
-        return _sudo("the user may not become root on the node without a password")
-    if "The module interpreter" in text and "was not found" in text:
-        return _python("there is no Python on the node")
-    if "requires a minimum of Python" in text or "requires a minimum of Python3" in text:
-        return _python("the Python on the node is too old")
+    for signs, refusal in _SIGNS:
+        if any(sign in text for sign in signs):
+            return refusal
     return None
 
 
-def _sudo(message: str) -> dict[str, str]:
-    return {"code": "E-PRE-SUDO", "message": message, "hint": SUDO_HINT, "check": "sudo"}
+def _sudo(message: str, hint: str = SUDO_HINT) -> dict[str, str]:
+    return {"code": "E-PRE-SUDO", "message": message, "hint": hint, "check": "sudo"}
 
 
 def _python(message: str) -> dict[str, str]:
     return {"code": "E-PRE-PYTHON", "message": message, "hint": PYTHON_HINT, "check": "python"}
+
+
+_SIGNS = (
+    (
+        ("sudo: not found", "sudo: command not found"),
+        _sudo("there is no sudo on the node", "Install sudo on the node, or use root as the site's user."),
+    ),
+    (
+        ("must have a tty to run sudo", "a terminal is required"),
+        _sudo("sudo on the node insists on a terminal", "Remove `Defaults requiretty` from the node's sudoers."),
+    ),
+    (
+        ("is not in the sudoers file", "is not allowed to execute", "a password is required"),
+        _sudo("the user may not become root on the node without a password"),
+    ),
+    (("The module interpreter",), _python("there is no Python on the node")),
+    (("requires a minimum of Python",), _python("the Python on the node is too old")),
+    (("No module named",), _python("the Python on the node is not complete")),
+)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgemgr.model.cluster import Cluster
+from edgemgr.web.console.facts import Fact, facts_of
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+def shown(**facts: Any) -> dict[str, Fact]:
+    return {fact.label: fact for fact in facts_of(Cluster(site_id=1, facts=facts), NOW)}
+
+
+def test_what_is_known_is_shown_and_nothing_else() -> None:
+    assert shown() == {}
+    assert shown(cpus=4, token="s3cret", env={"PASSWORD": "x"}) == {"CPUs": Fact("CPUs", "4")}
+
+
+@pytest.mark.parametrize(("free", "tone"), [(50, ""), (10, ""), (9, "warn")])
+def test_a_disk_that_is_nearly_full_is_marked(free: int, tone: str) -> None:
+    disk = shown(disk_free_bytes=free << 30, disk_size_bytes=100 << 30)["Disk"]
+    assert disk == Fact("Disk", f"{free}.0 GiB free of 100.0 GiB", tone=tone)
+
+
+def test_pods_that_are_not_ready_are_marked() -> None:
+    assert shown(pods_ready=6, pods_total=7)["Pods"] == Fact("Pods", "6 of 7 ready", tone="warn")
+    assert shown(pods_ready=7, pods_total=7)["Pods"].tone == ""
+
+
+@pytest.mark.parametrize(("days", "tone"), [(29, "warn"), (31, ""), (-3, "warn")])
+def test_a_certificate_that_ends_soon_is_marked(days: int, tone: str) -> None:
+    ends_at = NOW + timedelta(days=days)
+    fact = shown(certificate_expires_at=ends_at.isoformat())["Certificate ends"]
+    assert (fact.moment, fact.tone) == (ends_at, tone)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            [
+                "cpus",
+                "memory_bytes",
+                "disk_free_bytes",
+                "disk_size_bytes",
+                "pods_ready",
+                "pods_total",
+                "system_pods",
+                "certificate_expires_at",
+                "boot_at",
+                "kernel",
+                "kubelet_version",
+            ],
+            anything,
+        ),
+    )
+)
+def test_whatever_a_site_reports_is_survived(facts: dict[str, Any]) -> None:
+    assert all(fact.text or fact.moment for fact in shown(**facts).values())
