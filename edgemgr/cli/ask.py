@@ -13,7 +13,7 @@ from edgemgr.cli.output import Column, Output, emit_one
 from edgemgr.errors import UsageError
 from edgemgr.model.operation import OperationKind
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[SITE]...", help="Names of sites.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="SITE", help="Names of sites.")]
 Labels = Annotated[str | None, typer.Option("-l", "--selector", help="Sites with these labels: region=emea,tier!=lab.")]
 Filter = Annotated[
     str | None, typer.Option("--filter", help="Sites by any field: health=failing k3s<v1.33 name~store-0.")

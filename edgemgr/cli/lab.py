@@ -70,9 +70,7 @@ def up(
 
 @app.command()
 def down(
-    sites: Annotated[
-        list[str] | None, typer.Argument(metavar="[SITE]...", help="Sites to remove; default: all.")
-    ] = None,
+    sites: Annotated[list[str] | None, typer.Argument(metavar="SITE", help="Sites to remove; default: all.")] = None,
     purge: Annotated[bool, typer.Option("--purge", help="Remove the base tree and the lab's folder as well.")] = False,
     directory: Directory = None,
 ) -> None:

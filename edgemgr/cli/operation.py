@@ -106,7 +106,7 @@ class Whole:
 
 @app.command("list")
 def list_(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SITE]...", help="Only of these sites.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="SITE", help="Only of these sites.")] = None,
     state: Annotated[
         list[OperationState] | None, typer.Option("--state", help="Only in this state; may be repeated.")
     ] = None,
@@ -246,7 +246,7 @@ def logs(
 
 @app.command("cancel")
 def cancel(
-    operation_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Numbers of operations.")] = None,
+    operation_ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of operations.")] = None,
     request: Annotated[str | None, typer.Option("--request", help="Everything that one command asked for.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would be, and change nothing.")] = False,
 ) -> None:
@@ -266,7 +266,7 @@ def cancel(
 
 @app.command("retry")
 def retry(
-    operation_ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of operations.")],
+    operation_ids: Annotated[list[int], typer.Argument(metavar="ID", help="Numbers of operations.")],
 ) -> None:
     """Ask again for what failed, expired or was canceled; let what waits for its next try run now."""
     from edgemgr.app import open_app

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Annotated
 
 import typer
-
-from edgemgr.app import App
-from edgemgr.errors import EdgemgrError
 
 #: How often the process looks whether it is to stop, seconds.
 _LOOK_S = 0.2
@@ -34,7 +30,7 @@ def serve(
     ssh -L 8080:127.0.0.1:8080 APPLIANCE
     """
     from edgemgr.app import open_app
-    from edgemgr.cli.worker import start_logging, stop_on_signals
+    from edgemgr.cli.crew import Crew, start_logging, stop_on_signals
     from edgemgr.settings import load_settings
     from edgemgr.web.http_server import HttpServer
     from edgemgr.web.listen import ListenAddress
@@ -46,7 +42,7 @@ def serve(
         start_logging()
         stop = stop_on_signals()
         server = HttpServer(make_console(appliance), listener)
-        crew = Crew(appliance, stop)
+        crew = Crew(appliance, settings.workers, stop)
         server.start()
         crew.start()
         url = ListenAddress(address.host, listener.getsockname()[1]).url
@@ -62,36 +58,3 @@ def serve(
     typer.echo("stopped", err=True)
     if crew.fault is not None:
         raise crew.fault
-
-
-class Crew:
-    """The workers of this process. One that cannot start stops them all."""
-
-    def __init__(self, appliance: App, stop: threading.Event) -> None:
-        self.fault: EdgemgrError | None = None
-        self._appliance = appliance
-        self._stop = stop
-        self._threads = [
-            threading.Thread(target=self._run, name=f"worker-{number}")
-            for number in range(1, appliance.settings.workers + 1)
-        ]
-
-    def start(self) -> None:
-        """Begin to take up operations."""
-        for thread in self._threads:
-            thread.start()
-
-    def join(self) -> None:
-        """Wait until every worker has let go of what it held."""
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        from edgemgr.queue.worker import QueueWorker
-
-        try:
-            QueueWorker(self._appliance.database, self._appliance.vault, self._appliance.settings, self._stop).run()
-        except EdgemgrError as exc:
-            self.fault = exc
-        finally:
-            self._stop.set()

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def trust(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SITE]...", help="Names of sites.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="SITE", help="Names of sites.")] = None,
     selector: Annotated[str | None, typer.Option("-l", "--selector", help="Sites with these labels.")] = None,
     filter_: Annotated[str | None, typer.Option("--filter", help="Sites by any field: trust=seen.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All sites.")] = False,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
+import time
 
 import typer
+
+#: How often the process looks whether it is to stop, seconds.
+_LOOK_S = 0.2
 
 
 def register(app: typer.Typer) -> None:
@@ -17,24 +18,16 @@ def register(app: typer.Typer) -> None:
 def run_worker() -> None:
     """Run operations until stopped by Ctrl-C or SIGTERM. Several may run; with PostgreSQL, on several machines."""
     from edgemgr.app import open_app
-    from edgemgr.queue.worker import QueueWorker
+    from edgemgr.cli.crew import Crew, start_logging, stop_on_signals
 
     start_logging()
     stop = stop_on_signals()
-    with open_app() as app:
-        QueueWorker(app.database, app.vault, app.settings, stop).run()
-
-
-def start_logging() -> None:
-    """One line for people on stderr; systemd keeps it."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("paramiko").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def stop_on_signals() -> threading.Event:
-    """An event that the first SIGINT or SIGTERM sets."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    with open_app() as appliance:
+        crew = Crew(appliance, 1, stop)
+        crew.start()
+        # Not stop.wait(): the signal's handler sets the event in this very thread.
+        while not stop.is_set():
+            time.sleep(_LOOK_S)
+        crew.join()
+    if crew.fault is not None:
+        raise crew.fault

@@ -58,9 +58,9 @@ class Attempt(SQLModel, table=True):
     number: int
     worker_id: str
     batch: str  #: name of the Batch that carried it, and of its work directory
-    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    lease_until: datetime = Field(sa_type=UtcDateTime)  # type: ignore[call-overload]
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    lease_until: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: str | None = None
     changed: bool = False
     code: str = ""

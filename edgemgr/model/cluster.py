@@ -62,11 +62,11 @@ class Cluster(SQLModel, table=True):
     site_id: int = Field(primary_key=True, foreign_key="site.id", ondelete="CASCADE")
     reachability: str = Reachability.UNKNOWN
     reachability_reason: str = ""
-    tried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    contact_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    tried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    contact_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     health: str = Field(default=Health.UNKNOWN, index=True)
     health_reason: str = Field(default="", sa_type=Text)
-    observed_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)  # type: ignore[call-overload]
+    observed_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     k3s_version: str | None = Field(default=None, index=True)
     node_name: str | None = None
     arch: str | None = None

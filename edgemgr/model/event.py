@@ -56,7 +56,7 @@ class Event(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     type: str = EventType.NORMAL
     reason: str
     message: str = Field(sa_type=Text)

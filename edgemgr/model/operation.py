@@ -85,7 +85,7 @@ class Operation(SQLModel, table=True):
             "operation_one_head",
             "site_id",
             unique=True,
-            sqlite_where=text("is_head"),
+            sqlite_where=text("is_head = 1"),
             postgresql_where=text("is_head"),
         ),
         Index(
@@ -96,12 +96,15 @@ class Operation(SQLModel, table=True):
             sqlite_where=text("state = 'queued'"),
             postgresql_where=text("state = 'queued'"),
         ),
-        # A poll touches heads that are due and nothing else, however long the backlog.
+        # A poll touches heads that are due and nothing else, however long the backlog. The two columns that the
+        # condition fixes already stand in front so that SQLite prefers this index without statistics.
         Index(
             "operation_due",
+            "is_head",
+            "state",
             "not_before",
-            sqlite_where=text("state = 'queued' AND is_head"),
-            postgresql_where=text("state = 'queued' AND is_head"),
+            sqlite_where=text("is_head = 1"),
+            postgresql_where=text("is_head"),
         ),
         Index(
             "operation_deadline",
@@ -125,10 +128,10 @@ class Operation(SQLModel, table=True):
     priority: int = Priority.INTERACTIVE
     request: str  #: what one command submitted together; lets `--wait` find its own
     actor: str
-    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    not_before: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    deadline_at: datetime = Field(sa_type=UtcDateTime)  # type: ignore[call-overload]
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    not_before: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    deadline_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempts: int = 0  #: attempts made
     spent: int = 0  #: attempts that counted against max_attempts
     max_attempts: int = 3

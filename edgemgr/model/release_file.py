@@ -21,4 +21,4 @@ class ReleaseFile(SQLModel, table=True):
     name: str
     digest: str  #: SHA-256, hexadecimal
     size_bytes: int = Field(sa_type=BigInteger)
-    added_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    added_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

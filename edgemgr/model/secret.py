@@ -51,4 +51,4 @@ class SealedSecret(SQLModel, table=True):
     wrapped_key: bytes
     nonce: bytes
     ciphertext: bytes
-    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

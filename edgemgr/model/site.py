@@ -44,7 +44,7 @@ class Site(SQLModel, table=True):
     host_key: str | None = None  #: full public key line that is pinned, `ssh-ed25519 AAAA…`
     host_key_fingerprint: str | None = Field(default=None, index=True)  #: `SHA256:…` that is pinned
     host_key_seen: str | None = None  #: full public key line that last answered, if it is not the pinned one
-    host_key_seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    host_key_seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     trust: str = Trust.UNKNOWN
     public_key: str | None = None  #: our own key for this site, made here; the private half is in the vault
     key_installed: bool = False  #: our key opens the site; a password is no longer kept
@@ -55,8 +55,8 @@ class Site(SQLModel, table=True):
     longitude: float | None = None
     notes: str | None = Field(default=None, sa_type=Text)
     k3s_version: str | None = None  #: the version that an operator asked for
-    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
 class SiteLabel(SQLModel, table=True):
@@ -77,4 +77,4 @@ class Group(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     selector: str
-    trust_first_use_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    trust_first_use_until: datetime | None = Field(default=None, sa_type=UtcDateTime)

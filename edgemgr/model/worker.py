@@ -20,6 +20,6 @@ class Worker(SQLModel, table=True):
     pid: int
     pid_started: int  #: start time of the process in clock ticks since boot; a reused pid has another
     version: str
-    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    heartbeat_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)  # type: ignore[call-overload]
-    stopped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    heartbeat_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    stopped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -69,4 +69,5 @@ def _copy(observation: Observation, cluster: Cluster) -> None:
     cluster.arch = observation.arch or cluster.arch
     cluster.os = observation.os or cluster.os
     cluster.cluster_id = observation.cluster_id
-    cluster.facts = observation.facts
+    # A probe sees less than a report: what it is silent about stays, as long as there is a k3s.
+    cluster.facts = {**cluster.facts, **observation.facts} if observation.k3s_version else observation.facts

@@ -17,6 +17,7 @@ from edgemgr.model.event import Reason
 from edgemgr.model.operation import Operation, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.store import events, operations
+from edgemgr.store.open_operations import QUEUED
 
 
 def renew(
@@ -82,7 +83,7 @@ def settle(
         select(Operation.id).where(
             col(Operation.site_id) == operation.site_id,
             col(Operation.kind) == operation.kind,
-            col(Operation.state) == OperationState.QUEUED.value,
+            QUEUED,
         )
     ).first()
     if decision.state is OperationState.QUEUED and newer is not None:

@@ -15,6 +15,7 @@ from sqlmodel import Session, col
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.operation import Operation, OperationState
 from edgemgr.model.site import Site
+from edgemgr.store.open_operations import HEAD, QUEUED
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def _ready(now: datetime) -> Select[int | None]:
     return (
         select(col(Operation.id))
         .where(
-            col(Operation.state) == OperationState.QUEUED.value,
-            col(Operation.is_head),
+            QUEUED,
+            HEAD,
             col(Operation.not_before) <= now,
         )
         .order_by(col(Operation.priority).desc(), col(Operation.id))

@@ -14,6 +14,7 @@ from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Cluster, Reachability
 from edgemgr.model.operation import OPEN_STATES, Operation, OperationState, WaitingFor
 from edgemgr.model.site import DEFAULT_PORT, Site
+from edgemgr.store.open_operations import HEAD, QUEUED
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ def list_operations(
     if request is not None:
         query = query.where(col(Operation.request) == request)
     if waiting_for is not None:
-        query = query.where(
-            col(Operation.waiting_for) == waiting_for, col(Operation.state) == OperationState.QUEUED.value
-        )
+        query = query.where(col(Operation.waiting_for) == waiting_for, QUEUED)
     query = query.order_by(col(Operation.id).desc()).limit(limit).offset(offset)
     return [OperationRow(operation, name) for operation, name in session.exec(query).all()]
 
@@ -132,7 +131,7 @@ def progress(session: Session, request: str, *, examples: int = 3) -> Progress:
         .join(Site, col(Site.id) == col(Operation.site_id))
         .where(
             Operation.request == request,
-            col(Operation.state) == OperationState.QUEUED.value,
+            QUEUED,
             col(Operation.waiting_for).in_(["contact", "backoff"]),
         )
         .order_by(col(Operation.id))
@@ -187,7 +186,7 @@ def open_of_request(session: Session, request: str) -> list[int]:
 
 def has_open(session: Session, site_id: int) -> bool:
     """Whether anything is queued or running for a site."""
-    head = select(Operation.id).where(col(Operation.site_id) == site_id, col(Operation.is_head))
+    head = select(Operation.id).where(col(Operation.site_id) == site_id, HEAD)
     return session.exec(head).first() is not None
 
 
@@ -197,8 +196,8 @@ def owing_contact(session: Session) -> list[Contact]:
         select(Site, Operation.unreached)
         .join(Operation, col(Operation.site_id) == col(Site.id))
         .where(
-            col(Operation.state) == OperationState.QUEUED.value,
-            col(Operation.is_head),
+            QUEUED,
+            HEAD,
             col(Operation.waiting_for) == WaitingFor.CONTACT.value,
         )
     ).all()

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert, not_, update
 from sqlmodel import Session, col, select
 
 from edgemgr.model.event import Event, EventType, Reason
 from edgemgr.model.operation import Operation, OperationKind, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.store import events
+from edgemgr.store.open_operations import HEAD, QUEUED, RUNNING
 
 #: Statements name at most this many rows: both databases limit the number of bound values.
 CHUNK = 2000
@@ -94,12 +95,12 @@ def name_heads(session: Session, site_ids: Sequence[int]) -> None:
         update(Operation)
         .where(
             col(Operation.site_id).in_(site_ids),
-            col(Operation.is_head),
-            col(Operation.state) != OperationState.RUNNING.value,
+            HEAD,
+            not_(RUNNING),
         )
         .values(is_head=False)
     )
-    busy = select(Operation.site_id).where(col(Operation.site_id).in_(site_ids), col(Operation.is_head))
+    busy = select(Operation.site_id).where(col(Operation.site_id).in_(site_ids), HEAD)
     line = (
         select(
             Operation.id,
@@ -109,7 +110,7 @@ def name_heads(session: Session, site_ids: Sequence[int]) -> None:
         )
         .where(
             col(Operation.site_id).in_(site_ids),
-            col(Operation.state) == OperationState.QUEUED.value,
+            QUEUED,
             col(Operation.site_id).not_in(busy),
         )
         .subquery()
@@ -148,19 +149,13 @@ def cancel(session: Session, operation_ids: Sequence[int], *, actor: str, now: d
 def expire(session: Session, *, now: datetime) -> int:
     """End what waits past its deadline."""
     due = session.exec(
-        select(Operation.id, Operation.site_id)
-        .where(col(Operation.state) == OperationState.QUEUED.value, col(Operation.deadline_at) <= now)
-        .limit(CHUNK)
+        select(Operation.id, Operation.site_id).where(QUEUED, col(Operation.deadline_at) <= now).limit(CHUNK)
     ).all()
     if not due:
         return 0
     site_ids = sorted({site_id for _, site_id in due})
     _lock(session, site_ids)
-    found = session.exec(
-        select(Operation).where(
-            col(Operation.id).in_([number for number, _ in due]), col(Operation.state) == OperationState.QUEUED.value
-        )
-    ).all()
+    found = session.exec(select(Operation).where(col(Operation.id).in_([number for number, _ in due]), QUEUED)).all()
     for operation in found:
         why = operation.message or "its turn never came"
         _end(operation, OperationState.EXPIRED, now=now, code="E-OP-EXPIRED", message=f"the deadline passed: {why}")
@@ -186,7 +181,7 @@ def wake(session: Session, site_ids: Sequence[int], *, now: datetime) -> int:
             update(Operation)
             .where(
                 col(Operation.site_id).in_(part),
-                col(Operation.state) == OperationState.QUEUED.value,
+                QUEUED,
                 col(Operation.waiting_for) == WaitingFor.CONTACT.value,
             )
             .values(not_before=now, waiting_for=WaitingFor.TURN.value)
@@ -200,7 +195,7 @@ def _supersede(session: Session, site_ids: Sequence[int], kind: OperationKind, *
         select(Operation).where(
             col(Operation.site_id).in_(site_ids),
             col(Operation.kind) == kind.value,
-            col(Operation.state) == OperationState.QUEUED.value,
+            QUEUED,
         )
     ).all()
     for operation in older:
@@ -244,6 +239,6 @@ def hurry(session: Session, operation_ids: Sequence[int], *, now: datetime) -> N
     """Let queued operations run as soon as they can, whatever they wait for."""
     session.execute(
         update(Operation)
-        .where(col(Operation.id).in_(operation_ids), col(Operation.state) == OperationState.QUEUED.value)
+        .where(col(Operation.id).in_(operation_ids), QUEUED)
         .values(not_before=now, waiting_for=WaitingFor.TURN.value)
     )

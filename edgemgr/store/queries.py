@@ -18,6 +18,7 @@ from edgemgr.model.operation import ENDED_STATES, Operation, OperationKind, Oper
 from edgemgr.model.selector import EVERY_SITE, Selector
 from edgemgr.model.site import Site, SiteLabel
 from edgemgr.model.update_status import CHANGING_KINDS, update_status
+from edgemgr.store.open_operations import HEAD
 from edgemgr.store.selectors import condition
 from edgemgr.store.site_order import order
 
@@ -213,7 +214,7 @@ def _operations_of(session: Session, ids: Sequence[int]) -> dict[int, list[Opera
             )
             .group_by(col(Operation.site_id))
         )
-        is_head = and_(col(Operation.site_id).in_(part), col(Operation.is_head))
+        is_head = and_(col(Operation.site_id).in_(part), HEAD)
         for operation in session.exec(select(Operation).where(or_(is_head, col(Operation.id).in_(newest)))):
             found.setdefault(operation.site_id, []).append(operation)
     return found

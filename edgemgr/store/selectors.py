@@ -10,13 +10,14 @@ from sqlmodel import Session, col, select
 
 from edgemgr.errors import NotFoundError, ReleaseError
 from edgemgr.model.cluster import Cluster, Health, Reachability, UpdateStatus
-from edgemgr.model.operation import Operation, OperationState
+from edgemgr.model.operation import Operation
 from edgemgr.model.selector import Operator, Selector, Term
 from edgemgr.model.selector_text import parse_filter
 from edgemgr.model.site import Group, Site, SiteLabel
 from edgemgr.model.update_status import CHANGING_KINDS
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.version_bound import VersionBound
+from edgemgr.store.open_operations import HEAD, RUNNING
 
 
 def condition(session: Session, selector: Selector) -> ColumnElement[bool]:
@@ -30,11 +31,12 @@ def condition(session: Session, selector: Selector) -> ColumnElement[bool]:
     return and_(literal(value=True), *(_term(session, term) for term in selector.terms))
 
 
-def update_expression() -> ColumnElement[str]:
+def update_expression() -> ColumnElement[Any]:
     """Tell the word `update` of a site in SQL, by the same rule as `model.update_status`."""
     is_changing = exists().where(
         col(Operation.site_id) == col(Site.id),
-        col(Operation.state) == OperationState.RUNNING.value,
+        HEAD,  # what runs is the head: its index finds it
+        RUNNING,
         col(Operation.kind).in_([kind.value for kind in CHANGING_KINDS]),
     )
     wanted, observed = func.coalesce(Site.k3s_version, ""), func.coalesce(Cluster.k3s_version, "")
@@ -46,7 +48,7 @@ def update_expression() -> ColumnElement[str]:
     )
 
 
-def field_expression(name: str) -> ColumnElement[str]:
+def field_expression(name: str) -> ColumnElement[Any]:
     """Give the value that a site shows for a field; never NULL."""
     if name == "update":
         return update_expression()
@@ -63,7 +65,7 @@ def field_expression(name: str) -> ColumnElement[str]:
         "timezone": func.coalesce(Site.timezone, ""),
         "notes": func.coalesce(Site.notes, "", type_=String()),
     }
-    found: ColumnElement[str] = expressions[name]
+    found: ColumnElement[Any] = expressions[name]
     return found
 
 

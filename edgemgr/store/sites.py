@@ -38,9 +38,11 @@ def create(session: Session, vault: Sealer, sites: Sequence[NewSite], *, actor: 
         ]
         if labels:
             session.execute(insert(SiteLabel), labels)
-        for site_id, site in numbered:
-            for name, secret in site.secrets.items():
-                secrets.put(session, vault, site_id, name, secret)
+        secrets.put_new(
+            session,
+            vault,
+            [(site_id, name, secret) for site_id, site in numbered for name, secret in site.secrets.items()],
+        )
         _record(
             session,
             Reason.SITE_CREATED,

@@ -19,6 +19,7 @@ class HttpServer:
         config = uvicorn.Config(
             console,
             log_config=None,  # our own logging is set up already
+            log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,  # no proxy stands before us: nobody may claim another address

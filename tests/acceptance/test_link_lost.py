@@ -23,7 +23,9 @@ def under_way(lab: Lab, appliance: Appliance) -> Iterator[Callable[[], subproces
     """Three bare sites, and a way to have a bootstrap of all of them under way."""
     lab.down()
     lab.up(3)
-    appliance.run("site", "delete", "--all", "--yes") if appliance.items("site", "list") else None
+    known = [site["name"] for site in appliance.items("site", "list")]
+    if known:
+        appliance.run("site", "delete", *known, "--yes")
     import_sites(appliance, lab)
 
     def begin() -> subprocess.Popen[bytes]:

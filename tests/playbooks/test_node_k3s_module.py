@@ -56,11 +56,12 @@ class FakeApi:
 
     def read(self, path: str) -> dict[str, str]:
         assert path == "/version"
-        return {"gitVersion": Path(os.readlink(layout.K3S)).parent.name}
+        return {"gitVersion": Path(layout.K3S).readlink().parent.name}
 
 
 @pytest.fixture
 def systemd(node_root: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSystemd:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # hundreds of them; what they are for cannot be seen here
     fake = FakeSystemd()
     for name in ("state", "systemctl", "start"):
         monkeypatch.setattr(service, name, getattr(fake, name))
@@ -120,7 +121,7 @@ def test_an_empty_node_is_brought_up(systemd: FakeSystemd, node_root: Path) -> N
     assert archive.name.startswith("edgemgr-")
     assert archive.name.endswith(".tar.zst")
     assert Path(layout.CONFIG).stat().st_mode & 0o777 == 0o600
-    assert [os.readlink(f"{layout.LINK_DIR}/{tool}") for tool in layout.TOOLS] == ["k3s"] * 3
+    assert [str((Path(layout.LINK_DIR) / tool).readlink()) for tool in layout.TOOLS] == ["k3s"] * 3
     installed = marker.read()
     assert installed is not None
     assert installed["state"] == "installed"
@@ -196,7 +197,7 @@ def test_a_program_of_somebody_else_keeps_its_name(systemd: FakeSystemd, node_ro
     theirs.write_text("theirs")
     converge()
     assert theirs.read_text() == "theirs"
-    assert os.readlink(f"{layout.LINK_DIR}/ctr") == "k3s"
+    assert str((Path(layout.LINK_DIR) / "ctr").readlink()) == "k3s"
 
 
 def test_archives_of_another_version_go_only_after_the_new_one_runs(
@@ -210,7 +211,7 @@ def test_archives_of_another_version_go_only_after_the_new_one_runs(
     systemd_start = systemd.start
 
     def start(verb: str, timeout_s: float) -> None:
-        started_with.append(sorted(os.listdir(images)))
+        started_with.append(sorted(path.name for path in images.iterdir()))
         systemd_start(verb, timeout_s)
 
     monkeypatch.setattr(service, "start", start)
@@ -275,7 +276,7 @@ def test_killed_at_any_step_and_run_again_it_ends_as_if_nothing_had_happened(
     steps, wanted = count(), tree(node_root)
     assert steps > 50
     for step in range(1, steps + 1):
-        os.rename(node_root, tmp_path / f"done-{step}")
+        node_root.rename(tmp_path / f"done-{step}")
         node_root.mkdir()
         systemd.__init__()  # type: ignore[misc]
         with pytest.MonkeyPatch.context() as patch:

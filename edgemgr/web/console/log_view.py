@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field
-from sqlmodel import Session
 
 from edgemgr.store import queries
+from edgemgr.store.database import Session
 from edgemgr.web.console.log_window import LogLine, LogWindow, last_lines, next_lines
 from edgemgr.web.console.site_view import LoggedAttempt, chosen_attempt, newest_attempt
 from edgemgr.web.rendering import segment, utc

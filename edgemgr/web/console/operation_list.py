@@ -7,10 +7,10 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field
-from sqlmodel import Session
 
 from edgemgr.model.operation import Operation, OperationKind, OperationState, WaitingFor
 from edgemgr.store import history, queries
+from edgemgr.store.database import Session
 from edgemgr.store.history import OperationRow
 from edgemgr.web.rendering import ago
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field
-from sqlmodel import Session
 
 from edgemgr.errors import NotFoundError, UsageError
 from edgemgr.model.cluster import Health, Reachability
@@ -15,6 +14,7 @@ from edgemgr.model.operation import OperationState
 from edgemgr.model.selector import EVERY_SITE, Operator, Selector, Term
 from edgemgr.model.selector_text import parse_filter
 from edgemgr.store import queries
+from edgemgr.store.database import Session
 from edgemgr.store.queries import SiteRow
 from edgemgr.web.faults import Fault
 

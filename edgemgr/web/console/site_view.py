@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session
-
 from edgemgr.errors import NotFoundError
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Cluster
@@ -16,6 +14,7 @@ from edgemgr.model.operation import Operation, OperationKind
 from edgemgr.model.selector import Selector
 from edgemgr.queue.identity import is_dead
 from edgemgr.store import events, history, queries, workers
+from edgemgr.store.database import Session
 from edgemgr.store.queries import SiteRow
 from edgemgr.web.console.explanation import Explanation, explain
 from edgemgr.web.console.facts import Fact, facts_of

@@ -164,16 +164,16 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "operation_due",
-            ["not_before"],
+            ["is_head", "state", "not_before"],
             unique=False,
-            sqlite_where=sa.text("state = 'queued' AND is_head"),
-            postgresql_where=sa.text("state = 'queued' AND is_head"),
+            sqlite_where=sa.text("is_head = 1"),
+            postgresql_where=sa.text("is_head"),
         )
         batch_op.create_index(
             "operation_one_head",
             ["site_id"],
             unique=True,
-            sqlite_where=sa.text("is_head"),
+            sqlite_where=sa.text("is_head = 1"),
             postgresql_where=sa.text("is_head"),
         )
         batch_op.create_index(
@@ -278,12 +278,10 @@ def downgrade() -> None:
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),
         )
-        batch_op.drop_index("operation_one_head", sqlite_where=sa.text("is_head"), postgresql_where=sa.text("is_head"))
         batch_op.drop_index(
-            "operation_due",
-            sqlite_where=sa.text("state = 'queued' AND is_head"),
-            postgresql_where=sa.text("state = 'queued' AND is_head"),
+            "operation_one_head", sqlite_where=sa.text("is_head = 1"), postgresql_where=sa.text("is_head")
         )
+        batch_op.drop_index("operation_due", sqlite_where=sa.text("is_head = 1"), postgresql_where=sa.text("is_head"))
         batch_op.drop_index(
             "operation_deadline", sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'")
         )

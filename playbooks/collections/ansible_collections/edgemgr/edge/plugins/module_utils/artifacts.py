@@ -35,9 +35,14 @@ def refuse_odd_digest(digest: str) -> None:
         raise EdgeError("E-ARTIFACT-NAME", f"{digest[:80]!r} is no sha256", hint, NEVER)
 
 
+def one_name(arch: str) -> str:
+    """One name for an architecture that k3s calls armhf for the binary and arm for the images."""
+    return "armhf" if arch == "arm" else arch
+
+
 def with_one_name(artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same list with one name for each architecture: k3s calls it armhf for the binary and arm for the images."""
-    return [dict(each, arch="armhf" if each["arch"] == "arm" else each["arch"]) for each in artifacts]
+    """The same list with one name for each architecture."""
+    return [dict(each, arch=one_name(each["arch"])) for each in artifacts]
 
 
 def for_arch(artifacts: list[dict[str, Any]], arch: str) -> list[dict[str, Any]]:

@@ -180,7 +180,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         ]
     else:
         checks = checks_host.check_host(_host(systemd), params["min_memory_mib"])
-        checks.append(checks_k3s.check_arch(arch, params["arch"], artifacts.with_one_name(params["artifacts"])))
+        checks.append(
+            checks_k3s.check_arch(
+                arch, artifacts.one_name(params["arch"]), artifacts.with_one_name(params["artifacts"])
+            )
+        )
         checks.append(owner)
         checks.append(
             checks_k3s.check_version(params["version"], installed, os.path.isdir(layout.DATA_DIR + "/server"))
