@@ -1,6 +1,6 @@
-"""Long-lived processes of the lab: started apart from us, and found again later without mistaking a re-used pid.
+"""Long-lived processes of the lab: started apart from us, and found again later without mistaking a reused pid.
 
-A pid alone names nothing: it is re-used. A pid with its start time and the boot of the machine names one process,
+A pid alone names nothing: it is reused. A pid with its start time and the boot of the machine names one process,
 and signals go through a pidfd, so that none can hit a stranger (pidfd_open(2), proc_pid_stat(5) field 22).
 """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import unified_diff
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +21,7 @@ _CODE = re.compile(r"E-[A-Z0-9]+(-[A-Z0-9]+)*")
 _CODE_MAX = 64
 _LINE_MAX_BYTES = 1024
 _LIST_MAX = 100
+_NEW_FILE_MAX_LINES = 12
 
 
 class EventKind(StrEnum):
@@ -135,12 +137,16 @@ def _check(item: Mapping[str, Any]) -> str:
 
 
 def _diff(value: object) -> str:
-    """The parts of a check-mode diff, as the modules prepared them or as before and after."""
-    parts = []
+    """What a task changed, line by line; of a new file that is long, how long it is."""
+    parts: list[str] = []
     for item in map(_dict, value if isinstance(value, list) else [value]):
-        before, after = text(item.get("before")), text(item.get("after"))
-        if before != after:
-            parts.append(f"before:\n{before}\nafter:\n{after}")
+        before, after = (text(item.get(side)).splitlines() for side in ("before", "after"))
+        name = text(item.get("after_header") or item.get("before_header"), _LINE_MAX_BYTES)
+        if not before and len(after) > _NEW_FILE_MAX_LINES:
+            parts.append(f"new: {name} ({len(after)} lines)")
+        elif before != after:
+            changed = unified_diff(before, after, name, name, n=1, lineterm="")
+            parts += [line for line in changed if not line.startswith("@@")]
         parts.append(text(item.get("prepared")))
     return text("\n".join(filter(None, parts)))
 

@@ -11,7 +11,7 @@ from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.secret import Secret
 from edgemgr.model.target import Target
 from edgemgr.runner import log as log_module
-from edgemgr.runner.events import EventKind, RunnerEvent, TaskResult
+from edgemgr.runner.events import EventKind, RunnerEvent, TaskResult, read_event
 from edgemgr.runner.log import LOG_MAX_BYTES, AttemptLog, follow_log, read_log
 from edgemgr.runner.redact import Redactor, redactor
 
@@ -105,3 +105,11 @@ def test_a_log_directory_that_cannot_be_written_does_not_stop_an_attempt(tmp_pat
     log.event(FAILED)
     log.close(DONE)
     assert list(read_log(tmp_path, 99999)) == []
+
+
+def test_a_change_is_shown_line_by_line_and_a_long_new_file_by_its_length() -> None:
+    changed = {"before": "a\nb\n", "after": "a\nc\n", "after_header": "/etc/x"}
+    new = {"before": "", "after": "line\n" * 40, "after_header": "/etc/y"}
+    event = read_event({"event": "runner_on_ok", "event_data": {"host": "h", "res": {"diff": [changed, new]}}})
+    assert event is not None
+    assert event.result.diff.splitlines() == ["--- /etc/x", "+++ /etc/x", " a", "-b", "+c", "new: /etc/y (40 lines)"]
