@@ -26,7 +26,9 @@ Deadline = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which sites it would be, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table, json, jsonl, yaml or name.")]
+OutputOption = Annotated[
+    Output, typer.Option("-o", "--output", help="Form of the output: table, json, jsonl, yaml or name.")
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def bootstrap(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Bring k3s up on sites that have none, or converge sites that run this version already."""
+    """Bring up k3s on sites, or converge those that have it.
+
+    A site that runs another version is refused and left as it is.
+    """
     if version is None:
         raise UsageError(
             "bootstrap needs the k3s version",
@@ -104,7 +109,7 @@ def verify(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check on the node itself that k3s runs as it should; changes nothing there."""
+    """Check on the node itself that k3s runs as it should. Changes nothing there."""
     _ask(
         OperationKind.VERIFY,
         {},
@@ -128,7 +133,7 @@ def probe(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Look at sites through SSH and the Kubernetes API; quick, changes nothing."""
+    """Look at sites through SSH and the Kubernetes API. Quick; changes nothing."""
     _ask(
         OperationKind.PROBE,
         {},

@@ -45,7 +45,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(output: OutputOption = Output.TABLE) -> None:
-    """Check the appliance: versions, database, key of the secrets, programs, disk. Exit status 1 if one is bad."""
+    """Check whether this appliance is fit for work. Exit status 1 if something is bad.
+
+    It looks at versions, database, key of the secrets, workers, programs, playbooks and free space.
+    """
     findings = list(_findings())
     emit(findings, _COLUMNS, output, kind="FindingList", name=lambda finding: finding.check)
     if any(finding.verdict == "bad" for finding in findings):

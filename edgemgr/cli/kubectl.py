@@ -33,10 +33,10 @@ def register(app: typer.Typer) -> None:
 
 def kubectl(
     site: SiteName,
-    args: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]...", help="What kubectl is to do.")] = None,
+    args: Annotated[list[str] | None, typer.Argument(metavar="-- ARGS", help="What kubectl is to do.")] = None,
     on_site: Annotated[bool, typer.Option("--on-site", help="Use the kubectl in the site's own k3s.")] = False,
 ) -> None:
-    """Run kubectl against a site: `edgemgr kubectl store-0007 -- get pods -A`.
+    """Run kubectl against a site. For example: edgemgr kubectl store-0007 -- get pods -A.
 
     Uses this machine's kubectl through an SSH tunnel; without one, the site's own. Its exit status is ours.
     """
@@ -60,7 +60,7 @@ def kubeconfig(
         bool, typer.Option("--print", help="Print and end; a tunnel must be opened by another command.")
     ] = False,
 ) -> None:
-    """Print a kubeconfig for a site and keep the tunnel it leads through open, until Ctrl-C.
+    """Print a kubeconfig for a site, and keep its tunnel open. Ctrl-C ends it.
 
     It holds the administrator's key of that cluster, and Kubernetes cannot take such a key back: keep no copy.
     """

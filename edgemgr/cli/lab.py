@@ -19,7 +19,7 @@ from edgemgr.lab.simulated_site import SimulatedSite
 from edgemgr.settings import load_settings
 
 app = typer.Typer(
-    help="Simulated sites on this machine: real sshd, and real systemd in the full flavour. Needs root.",
+    help="Simulated sites on this machine. Real sshd, and real systemd in the full flavour; needs root.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -54,7 +54,7 @@ def up(
     base: Annotated[Path | None, typer.Option(help="Share the base tree of another lab.", show_default=False)] = None,
     subnet: Annotated[str, typer.Option(help="IPv4 network for the links, a /30 each.")] = DEFAULT_SUBNET,
 ) -> None:
-    """Boot simulated sites, and write a CSV and a k3s release directory for them.
+    """Boot simulated sites. Writes a CSV and a k3s release directory for them.
 
     Without --k3s and --images the release is a stand-in for k3s, not k3s itself.
     """

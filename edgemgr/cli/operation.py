@@ -196,7 +196,9 @@ def show(
 def logs(
     operation_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the operation.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the operation has ended.")] = False,
-    attempt: Annotated[int | None, typer.Option("--attempt", help="Its number; the last one by default.")] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", help="Number of the attempt; the last one by default.")
+    ] = None,
 ) -> None:
     """Print the log of an attempt."""
     from edgemgr.app import App, open_app
@@ -268,7 +270,7 @@ def cancel(
 def retry(
     operation_ids: Annotated[list[int], typer.Argument(metavar="ID", help="Numbers of operations.")],
 ) -> None:
-    """Ask again for what failed, expired or was canceled; let what waits for its next try run now."""
+    """Ask again for what failed, expired or was canceled. What waits for its next try runs now."""
     from edgemgr.app import open_app
     from edgemgr.operations import steer
     from edgemgr.settings import current_actor

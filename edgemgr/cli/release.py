@@ -47,7 +47,7 @@ def add(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check the hash and architecture of every file and keep them; all of them or none.
+    """Check k3s release files and keep them, all or none. Hash, architecture and form of every file are checked.
 
     DIR holds k3s, k3s-arm64 or k3s-armhf, k3s-airgap-images-ARCH.tar[.gz|.zst] and sha256sum-ARCH.txt.
     """

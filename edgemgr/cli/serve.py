@@ -24,7 +24,7 @@ def serve(
         int | None, typer.Option("--workers", min=0, max=16, help="Workers in this process; 0 for the console alone.")
     ] = None,
 ) -> None:
-    """Run the console and the workers until stopped by Ctrl-C or SIGTERM.
+    """Run the console and the workers. Ctrl-C or SIGTERM stops them.
 
     The console has no login yet and therefore listens on this machine only. Reach it from elsewhere through SSH:
     ssh -L 8080:127.0.0.1:8080 APPLIANCE

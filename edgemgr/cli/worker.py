@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def run_worker() -> None:
-    """Run operations until stopped by Ctrl-C or SIGTERM. Several may run; with PostgreSQL, on several machines."""
+    """Run a worker without the console. Several may run; with PostgreSQL, on several machines.
+
+    Ctrl-C or SIGTERM stops it.
+    """
     from edgemgr.app import open_app
     from edgemgr.cli.crew import Crew, start_logging, stop_on_signals
 

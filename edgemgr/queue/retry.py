@@ -13,9 +13,10 @@ from edgemgr.errors import Retry
 from edgemgr.model.attempt import AttemptResult, Outcome, RetryDecision
 from edgemgr.model.operation import OperationState, WaitingFor
 
-#: First pause and longest pause, seconds; the pause between doubles each time and is drawn from its whole
-#: length ("full jitter"), so that a thousand sites that vanished together do not come back together.
-CONTACT_PAUSE_S = (10.0, 600.0)
+#: First pause and longest pause, seconds; the pause between doubles each time and is drawn from its
+#: upper half, so that a thousand sites that vanished together do not come back together. Waiting for contact is
+#: long because the watch ends it as soon as the site answers.
+CONTACT_PAUSE_S = (60.0, 600.0)
 FAILURE_PAUSE_S = (15.0, 900.0)
 
 

@@ -110,7 +110,7 @@ class SitePlaybooks:
                 "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"),
                 "ANSIBLE_HOST_KEY_CHECKING": "True",
                 "ANSIBLE_HOME": str(place / "home"),
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/edge-{os.getpid()}-{self._attempt}",  # noqa: S108  (short)
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place / "c"),
             },
         }
         return subprocess.Popen(
@@ -121,6 +121,16 @@ class SitePlaybooks:
             start_new_session=True,
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         )
+
+    def close(self) -> None:
+        """End the connections that ssh keeps open for the next task."""
+        for socket in self._work.glob("play-*/c/*"):
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", self.name],
+                stderr=subprocess.DEVNULL,
+                timeout=30,
+                check=False,
+            )
 
     def snapshot(self) -> str:
         """Everything on the site's disk that a refusal must leave alone: a hash for each file."""

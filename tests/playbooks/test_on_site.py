@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -38,8 +39,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def playbooks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> SitePlaybooks:
-    return SitePlaybooks(lab, SITE, tmp_path_factory.mktemp("playbooks"))
+def playbooks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SitePlaybooks]:
+    playbooks = SitePlaybooks(lab, SITE, tmp_path_factory.mktemp("playbooks"))
+    yield playbooks
+    playbooks.close()
 
 
 @pytest.fixture
@@ -186,7 +189,7 @@ def test_a_clock_that_is_off_by_more_than_allowed_is_refused(site: SitePlaybooks
     try:
         (task,) = site.play("bootstrap", **bootstrap_variables(releases))
         assert task.code == "E-PRE-CLOCK"
-        assert "3600 s behind" in task.result["msg"]
+        assert re.search(r"(3599|3600) s behind", task.result["msg"])
     finally:
         site.shell("mv /usr/bin/off /usr/bin/python3")
 
@@ -275,7 +278,7 @@ def test_killed_at_both_ends_at_any_time_the_next_attempt_converges(
     process = site.start("bootstrap", **variables)
     time.sleep(delay_s)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+    process.communicate(timeout=30)
     # Modules are run by a bare `python3` that reads them from standard input.
     site.shell("for p in $(pgrep -x -f /usr/bin/python3); do kill -KILL $p; done")
     assert roles(site.play("bootstrap", **variables)) == ALL_OK

@@ -16,7 +16,7 @@ POLL_S = 0.5
 CRASHES = 3  # restarts in one start that show a loop
 LOG_LINES = 12
 
-_UNKNOWN_KEY = re.compile(r"flag provided but not defined: -+(\S+)")
+_UNKNOWN_KEY = re.compile(r"flag provided but not defined: -+([a-z0-9-]+)")
 
 
 def systemctl(*arguments: str) -> str:
