@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from sqlmodel import Session
-
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.jump import enter_jump, jump_of
 from edgemgr.inventory.trust import TrustVerdict, note_seen_key
@@ -17,7 +15,7 @@ from edgemgr.model.site import Site
 from edgemgr.model.target import Jump
 from edgemgr.settings import Settings
 from edgemgr.store import secrets
-from edgemgr.store.database import Database
+from edgemgr.store.database import Database, Session
 from edgemgr.vault.vault import Vault
 
 _AT_ONCE = 32

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlmodel import Session
-
 from edgemgr.errors import ConflictError, SiteIdentityError, UsageError
 from edgemgr.links.host_keys import fingerprint, is_fingerprint, matches
 from edgemgr.model.event import Reason
@@ -16,6 +14,7 @@ from edgemgr.model.secret import SecretName
 from edgemgr.model.site import Site, Trust
 from edgemgr.model.timestamp import utc_now
 from edgemgr.store import events, host_keys, secrets
+from edgemgr.store.database import Session
 
 
 class TrustVerdict(StrEnum):

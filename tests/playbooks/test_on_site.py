@@ -270,7 +270,7 @@ def test_a_link_cut_while_files_travel_costs_only_what_had_not_come(site: SitePl
     assert 0 < tasks[1].result["edge_sent_bytes"] <= total - (12 << 20)
 
 
-@pytest.mark.parametrize("delay_s", [1.0, 2.0, 3.0, 4.0, 5.5])
+@pytest.mark.parametrize("delay_s", [1.5, 3.0, 4.5])
 def test_killed_at_both_ends_at_any_time_the_next_attempt_converges(
     site: SitePlaybooks, releases: Path, delay_s: float
 ) -> None:

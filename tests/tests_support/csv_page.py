@@ -10,9 +10,7 @@ from edgemgr.inventory.columns import COLUMNS, Column, label_column
 def column_table() -> str:
     """Every column of the inventory file as a Markdown table."""
     columns = (*COLUMNS, replace(label_column("KEY"), name="labels.KEY"))
-    rows = [
-        f"| `{column.name}` | {column.help} | {_when_empty(column)} | {_example(column)} |" for column in columns
-    ]
+    rows = [f"| `{column.name}` | {column.help} | {_when_empty(column)} | {_example(column)} |" for column in columns]
     return "\n".join(("| column | what it holds | an empty cell | example |", "|---|---|---|---|", *rows))
 
 

@@ -29,7 +29,9 @@ def test_every_command_says_what_it_does_in_a_sentence(command: Command) -> None
     assert re.fullmatch(r"[A-Zk].{10,}\.", first), command.node.help
 
 
-@pytest.mark.parametrize(("command", "parameter"), PARAMETERS, ids=lambda item: getattr(item, "name", None) or str(item))
+@pytest.mark.parametrize(
+    ("command", "parameter"), PARAMETERS, ids=lambda item: getattr(item, "name", None) or str(item)
+)
 def test_every_option_and_argument_says_what_it_is_for(command: Command, parameter: object) -> None:
     text = getattr(parameter, "help", None) or ""
     assert re.fullmatch(r"[^\n]{4,}\.", text), f"{command} {getattr(parameter, 'name', '')}: {text!r}"
