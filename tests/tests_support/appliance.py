@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -111,23 +112,10 @@ class Appliance:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start `edgemgr serve` and wait until it works."""
+        before = self.log.stat().st_size if self.log.exists() else 0
         process = self.start("serve", "--listen", f"127.0.0.1:{self.port}")
-        until("serve has registered a worker", lambda: process.pid in self._worker_pids(), 60)
+        until("a worker has started", lambda: re.search(rb"worker \S+ started", self.log.read_bytes()[before:]), 60)
         return process
-
-    def _worker_pids(self) -> set[int]:
-        import sqlite3
-
-        path = self.directory / "state" / "edgemgr.db"
-        if not path.exists():
-            return set()
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-        try:
-            return {pid for (pid,) in connection.execute("SELECT pid FROM worker WHERE stopped_at IS NULL")}
-        except sqlite3.OperationalError:
-            return set()
-        finally:
-            connection.close()
 
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:]) if self.log.exists() else ""

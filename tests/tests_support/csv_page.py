@@ -25,4 +25,4 @@ def _when_empty(column: Column) -> str:
 
 
 def _example(column: Column) -> str:
-    return f"`{column.example}`" if column.example else "–"
+    return f"`{column.example}`" if column.example else "none"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 from tests_support.command_tree import Command, every_command
 from typer.testing import CliRunner
@@ -13,7 +14,11 @@ from typer.testing import CliRunner
 from edgemgr.cli.main import app
 
 COMMANDS = every_command()
-PARAMETERS = [(command, parameter) for command in COMMANDS for parameter in command.node.params]
+PARAMETERS = [
+    pytest.param(command, parameter, id=f"{command} {parameter.name}")
+    for command in COMMANDS
+    for parameter in command.node.params
+]
 HEAVY = ("ansible_runner", "kubernetes", "fastapi", "uvicorn", "paramiko")
 
 
@@ -32,9 +37,9 @@ def test_every_command_says_what_it_does_in_a_sentence(command: Command) -> None
 @pytest.mark.parametrize(
     ("command", "parameter"), PARAMETERS, ids=lambda item: getattr(item, "name", None) or str(item)
 )
-def test_every_option_and_argument_says_what_it_is_for(command: Command, parameter: object) -> None:
+def test_every_option_and_argument_says_what_it_is_for(command: Command, parameter: click.Parameter) -> None:
     text = getattr(parameter, "help", None) or ""
-    assert re.fullmatch(r"[^\n]{4,}\.", text), f"{command} {getattr(parameter, 'name', '')}: {text!r}"
+    assert re.fullmatch(r"[^\n]{4,}\.", text), f"{command} {parameter.name}: {text!r}"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
