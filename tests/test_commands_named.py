@@ -66,7 +66,7 @@ def test_commands_in_hints_and_help_texts_exist() -> None:
     [
         ("edgemgr site list --filter 'health!=healthy' | head", None),
         ("edgemgr kubectl store-0042 -- get pods -A", None),
-        ("edgemgr site lsit", "there is no command lsit"),
+        ("edgemgr site liste", "there is no command liste"),
         ("edgemgr site list --selektor region=emea", "edgemgr site list has no --selektor"),
     ],
 )

@@ -20,3 +20,13 @@ def upgrade() -> None:
 
     with open_app() as app:
         typer.echo(f"schema {schema.current_revision(app.database)}: {app.database.url.render_as_string()}")
+
+
+@app.command("renumber")
+def renumber() -> None:
+    """Run this once after restoring a backup of the database: sites refuse attempt numbers that they have seen."""
+    from edgemgr.app import open_app
+    from edgemgr.store import schema
+
+    with open_app() as app, app.database.write() as session:
+        typer.echo(f"the next attempt is number {schema.renumber_attempts(session.connection())}")

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def kubectl(
     site: SiteName,
-    args: Annotated[list[str] | None, typer.Argument(metavar="-- ARGS", help="What kubectl is to do.")] = None,
+    args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="What kubectl is to do, after --.")] = None,
     on_site: Annotated[bool, typer.Option("--on-site", help="Use the kubectl in the site's own k3s.")] = False,
 ) -> None:
     """Run kubectl against a site. For example: edgemgr kubectl store-0007 -- get pods -A.

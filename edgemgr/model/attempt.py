@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from edgemgr.errors import Retry
 from edgemgr.model.cluster import Observation
+from edgemgr.model.numbers import GrowingNumber
 from edgemgr.model.operation import OperationState, WaitingFor
 from edgemgr.model.timestamp import UtcDateTime, utc_now
 
@@ -28,7 +29,11 @@ class Outcome(StrEnum):
 
 
 class Attempt(SQLModel, table=True):
-    """Its id is also the fencing token on the node: it only ever grows."""
+    """Its id is also the fencing token on the node: it only ever grows.
+
+    Ids begin at the time at which the database was made, in milliseconds since 1970: an appliance that is set up anew
+    for the same sites is above the one that it replaces, as long as that one made fewer than a thousand a second.
+    """
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -53,8 +58,10 @@ class Attempt(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    operation_id: int = Field(foreign_key="operation.id", ondelete="CASCADE")
+    id: int | None = Field(default=None, sa_column=Column(GrowingNumber, primary_key=True))
+    operation_id: int = Field(
+        sa_column=Column(GrowingNumber, ForeignKey("operation.id", ondelete="CASCADE"), nullable=False)
+    )
     number: int
     worker_id: str
     batch: str  #: name of the Batch that carried it, and of its work directory

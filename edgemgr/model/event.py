@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, Text
+from sqlalchemy import BigInteger, Column, Index, Text
 from sqlmodel import Field, SQLModel
 
+from edgemgr.model.numbers import GrowingNumber
 from edgemgr.model.timestamp import UtcDateTime, utc_now
 
 
@@ -55,7 +56,7 @@ class Event(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=Column(GrowingNumber, primary_key=True))
     at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     type: str = EventType.NORMAL
     reason: str
@@ -63,4 +64,4 @@ class Event(SQLModel, table=True):
     actor: str
     site_id: int | None = None
     site_name: str | None = None
-    operation_id: int | None = None
+    operation_id: int | None = Field(default=None, sa_type=BigInteger)

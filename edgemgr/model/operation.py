@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, Text, text
+from sqlalchemy import JSON, CheckConstraint, Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
+from edgemgr.model.numbers import GrowingNumber
 from edgemgr.model.timestamp import UtcDateTime, utc_now
 
 
@@ -118,7 +119,7 @@ class Operation(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=Column(GrowingNumber, primary_key=True))
     site_id: int = Field(foreign_key="site.id", ondelete="CASCADE")
     kind: str
     state: str = OperationState.QUEUED

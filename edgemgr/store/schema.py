@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from edgemgr.errors import StoreError
@@ -64,3 +65,23 @@ def upgrade(database: Database) -> bool:
             code="E-STORE-MIGRATION",
         ) from exc
     return True
+
+
+def renumber_attempts(connection: Connection) -> int:
+    """Let the next attempt's number be the present time in milliseconds, if that is ahead; returns it.
+
+    Nodes refuse attempts with a lower number than they have seen. A database that is new, or was restored from a
+    backup, must therefore not count on from where it stands.
+    """
+    number = time.time_ns() // 1_000_000
+    last = connection.execute(text("SELECT max(id) FROM attempt")).scalar() or 0
+    if last >= number:
+        return int(last) + 1
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"ALTER SEQUENCE attempt_id_seq RESTART WITH {number}"))
+    else:
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = 'attempt'"))
+        connection.execute(
+            text("INSERT INTO sqlite_sequence (name, seq) VALUES ('attempt', :seq)"), {"seq": number - 1}
+        )
+    return number

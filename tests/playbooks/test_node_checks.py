@@ -204,3 +204,11 @@ def test_encryption_of_secrets_cannot_be_changed_later() -> None:
     installed = marked("installed", "v1.33.5+k3s1", secrets_encryption=False)
     assert checks_k3s.check_config("store-1", {}, installed).code == "E-PRE-CONFIG"
     assert checks_k3s.check_config("store-1", {"secrets-encryption": False}, installed).code == ""
+
+
+def test_a_node_keeps_the_name_that_it_was_installed_with() -> None:
+    installed = marked("installed", "v1.33.5+k3s1", site="store-1")
+    assert checks_k3s.check_config("store-1", {}, installed).verdict == "pass"
+    refused = checks_k3s.check_config("store-2", {}, installed)
+    assert refused.code == "E-PRE-CONFIG"
+    assert "installed as 'store-1'" in refused.detail

@@ -107,6 +107,23 @@ def test_an_empty_site_ends_healthy_a_second_run_changes_nothing_and_a_reset_lea
     assert site.play("reset")[-1].result["changed"] is False
 
 
+def test_a_reset_ends_containers_with_all_their_processes_and_unmounts_what_is_left(
+    site: SitePlaybooks, releases: Path
+) -> None:
+    site.play("bootstrap", **bootstrap_variables(releases))
+    site.shell(
+        "shim=/var/lib/rancher/k3s/data/aaaa/bin/containerd-shim-runc-v2; mkdir -p ${shim%/*}; cp /bin/dash $shim; "
+        "systemd-run -q --unit=pod -p KillMode=process $shim -c 'setsid sleep 98765 & setsid sleep 98764; :'; "
+        "mkdir -p /var/lib/kubelet/pods/1/volumes; mount -t tmpfs tmpfs /var/lib/kubelet/pods/1/volumes; "
+        "for i in $(seq 50); do pgrep -f 'sleep 98764' >/dev/null && break; sleep 0.1; done"
+    )
+    assert len(site.shell("pgrep -x -f 'sleep 9876[45]'").split()) == 2
+    site.play("reset")
+    assert site.shell("pgrep -x -f 'sleep 9876[45]' || true") == ""
+    assert "/var/lib/kubelet" not in site.shell("cat /proc/self/mounts")
+    assert site.shell("ls -A /var/lib/rancher; ls -d /var/lib/kubelet 2>/dev/null || true") == ""
+
+
 def test_check_mode_on_an_empty_site_tells_everything_and_changes_nothing(site: SitePlaybooks, releases: Path) -> None:
     before = site.snapshot()
     tasks = site.play("bootstrap", check=True, **bootstrap_variables(releases))

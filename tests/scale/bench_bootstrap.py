@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench_page import Machine, Way, write_page
+from bench_page import AT_ONCE, Machine, Way, write_page
 from consumption import Account, Peak, machine_busy_s, process_cpu_s
 from stock_ansible import StockAnsible
 from tests_support.appliance import Appliance
@@ -38,7 +38,6 @@ from edgemgr.store.database import Database
 
 USUAL_SITES = 200
 USUAL_SAMPLE = 24
-AT_ONCE = 8
 LAB = Path("/var/lib/edgemgr-lab-bench")
 SUBNET = "10.230.0.0/16"
 CACHE, KEPT = "/var/lib/edgemgr/cache", "/var/lib/edgemgr-bench-cache"
@@ -259,7 +258,14 @@ def main() -> None:
         release_bytes = sum(file.stat().st_size for file in lab.release_directory.glob("k3s*") if file.suffix != ".txt")
     machine = dataclasses.replace(machine, batch_size=settings.batch_size, forks=settings.forks)
     is_trial = options.sites < USUAL_SITES
-    write_page(bench.ways, machine, imported=imported, release_bytes=release_bytes, is_trial=is_trial)
+    write_page(
+        bench.ways,
+        machine,
+        imported=imported,
+        release_bytes=release_bytes,
+        took_s=time.monotonic() - _began,
+        is_trial=is_trial,
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 MIB = 2**20
+AT_ONCE = 8  #: stock ansible-runners at the same time
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PICTURE = "images/bench-bootstrap.svg"
 _GREY, _BLUE, _INK = "#9aa3ad", "#1f6feb", "#24292f"
@@ -22,29 +23,29 @@ _GREY, _BLUE, _INK = "#9aa3ad", "#1f6feb", "#24292f"
 WAYS = {
     "first": (
         "edgemgr, first contact",
-        "`edgemgr bootstrap --all --wait` on bare sites: the first login with a password, installing a key of the "
-        "site's own, all files over SSH, k3s up and verified",
+        """`edgemgr bootstrap --all --wait` on bare sites: the first login with a password, installing a key of the
+  site's own, all files over SSH, k3s up and verified""",
     ),
     "staged": (
         "edgemgr, files already there",
-        "the same on bare sites (after `edgemgr reset`) whose content store holds the files: what is left is "
-        "without the bytes and without the first login",
+        """the same on sites that are bare again (`edgemgr reset`) but hold the files in their content store:
+  without the bytes and without the first login""",
     ),
     "again": ("edgemgr, nothing to do", "the same once more on running sites: looked at, compared, verified"),
     "runner_each": (
         "a stock ansible-runner a site, edgemgr's playbook",
-        "`ansible_runner.run()` with its defaults and those of ansible-core, one for each site, {at_once} at a time, "
-        "with the very `bootstrap.yml`, the same inputs, all files over SSH; the key was there",
+        f"""`ansible_runner.run()` with its defaults and those of ansible-core, one for each site, {AT_ONCE} at a
+  time, with the very `bootstrap.yml` of edgemgr, the same inputs, all files over SSH; the key was there""",
     ),
     "small_each": (
         "a stock ansible-runner a site, many small tasks",
-        "the same way with `tests/scale/many_small_tasks.yml`: builtin modules, one thing a task, facts gathered, as "
-        "a bootstrap of k3s is usually written; all files over SSH; it checks, refuses and verifies far less",
+        """the same way with `tests/scale/many_small_tasks.yml`: builtin modules, one thing a task, facts gathered,
+  as a bootstrap of k3s is usually written; all files over SSH; it checks, refuses and verifies far less""",
     ),
     "small_tuned": (
         "one tuned ansible-runner for a batch, many small tasks",
-        "one `ansible_runner.run()` for all of them with the many small tasks, {forks} forks, pipelining, no "
-        "compression, the interpreter given",
+        """one `ansible_runner.run()` for all of them with the many small tasks, as many forks as edgemgr, pipelining,
+  no compression, the interpreter given""",
     ),
 }
 
@@ -68,6 +69,10 @@ class Way:
         return WAYS[self.key][0]
 
     @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("edgemgr")
+
+    @property
     def sites_per_minute(self) -> float:
         return self.sites / self.wall_s * 60
 
@@ -89,37 +94,46 @@ class Machine:
     def read(cls) -> Machine:
         return cls(datetime.now(UTC), os.getloadavg())
 
-    def lines(self) -> list[str]:
+    def text(self) -> str:
         """The machine and its programs, as bullets."""
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         system = platform.freedesktop_os_release()["PRETTY_NAME"]
         kernel = re.match(r"\d+(\.\d+)*", platform.release())
         ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, timeout=10, check=True).stderr
-        return [
-            f"- {self.at:%Y-%m-%d %H:%M} UTC; load average at the start {' '.join(f'{each:.2f}' for each in self.load)}",
-            f"- {os.cpu_count()} cores ({model[1] if model else platform.machine()}), {memory:.0f} GiB memory, "
-            f"{system}, Linux {kernel[0] if kernel else '?'}",
-            f"- Python {platform.python_version()}, ansible-core {version('ansible-core')}, "
-            f"ansible-runner {version('ansible-runner')}, {ssh.split(',')[0].strip()}",
-            f"- edgemgr {version('edgemgr')} as installed, settings as they come: batches of {self.batch_size}, "
-            f"{self.forks} forks, OpenSSH's own choice of key exchange",
-        ]
+        load = " ".join(f"{each:.2f}" for each in self.load)
+        return f"""\
+- {self.at:%Y-%m-%d %H:%M} UTC; load average at the start {load}
+- {os.cpu_count()} cores ({model[1] if model else platform.machine()}), {memory:.0f} GiB memory, {system},
+  Linux {kernel[0] if kernel else "?"}
+- Python {platform.python_version()}, ansible-core {version("ansible-core")}, ansible-runner \
+{version("ansible-runner")}, {ssh.split(",")[0].strip()}
+- edgemgr {version("edgemgr")} as installed, settings as they come: batches of {self.batch_size}, {self.forks} forks
+  each, OpenSSH's own choice of key exchange"""
 
 
 def write_page(
-    ways: Sequence[Way], machine: Machine, *, imported: tuple[float, float], release_bytes: int, is_trial: bool
+    ways: Sequence[Way],
+    machine: Machine,
+    *,
+    imported: tuple[float, float],
+    release_bytes: int,
+    took_s: float,
+    is_trial: bool,
 ) -> None:
     """Print the page, and write it with its picture unless this was a trial."""
-    text = _page({way.key: way for way in ways}, machine, imported, release_bytes)
+    text = _page({way.key: way for way in ways}, machine, imported, release_bytes, took_s)
     sys.stdout.write(text)
     if not is_trial:
         (DOCS / "benchmarks.md").write_text(text)
         draw(ways, DOCS / PICTURE)
 
 
-def _page(ways: dict[str, Way], machine: Machine, imported: tuple[float, float], release_bytes: int) -> str:
-    ordered = [ways[key] for key in WAYS if key in ways]
+def _page(
+    ways: dict[str, Way], machine: Machine, imported: tuple[float, float], release_bytes: int, took_s: float
+) -> str:
+    ordered = [ways[key] for key in WAYS]
+    ours = [way for way in ordered if way.is_ours]
     first, staged = ways["first"], ways["staged"]
     rows = [
         f"| {way.name} | {way.sites} | {way.host_tasks:.0f} | {way.sites_per_minute:.0f} | {way.cpu_s_per_site:.2f} "
@@ -130,72 +144,70 @@ def _page(ways: dict[str, Way], machine: Machine, imported: tuple[float, float],
         f"| {way.name} | {way.cpu_s_per_site / first.cpu_s_per_site:.1f} "
         f"| {way.cpu_s_per_site / staged.cpu_s_per_site:.1f} | {first.sites_per_minute / way.sites_per_minute:.1f} |"
         for way in ordered
-        if not way.own_cpu_s
+        if not way.is_ours
     ]
-    meaning = [f"- **{way.name}**: {WAYS[way.key][1].format(at_once=AT_ONCE, forks=machine.forks)}." for way in ordered]
     shares = [
-        f"- {way.name}: {way.cpu_s_per_site:.3f} s a site, of which edgemgr's own process "
-        f"{way.own_cpu_s / way.sites:.3f} s; the rest is Ansible, its ssh clients, and the waiting command."
-        for way in ordered
-        if way.own_cpu_s
+        f"- {way.name}: {way.cpu_s_per_site:.3f} s a site, of which edgemgr's own process takes "
+        f"{way.own_cpu_s / way.sites:.3f} s; the rest is Ansible, its ssh clients, and the command that waits."
+        for way in ours
     ]
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            "## Bootstrapping many sites",
-            "",
-            "What it costs one small machine to bring k3s to many sites, beside what one could do without edgemgr. This",
-            "page and its picture are written by `make bench-bootstrap` (root, about 20 minutes), which does it all in",
-            "one run; `tests/scale/bench_bootstrap.py --sites 10 --sample 3` is a quick trial that only prints.",
-            "",
-            *machine.lines(),
-            "",
-            f"![Controller CPU, rate and memory of each way]({PICTURE})",
-            "",
-            "| way | sites | host-tasks a site | sites/min | controller CPU s a site | sites' CPU s a site "
-            "| peak memory MiB | others' load |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|",
-            *rows,
-            "",
-            "| against edgemgr | controller CPU, times first contact | controller CPU, times files already there "
-            "| first contact is so many times as fast |",
-            "|---|--:|--:|--:|",
-            *ratios,
-            "",
-            "What was done:",
-            "",
-            *meaning,
-            "",
-            f"At the end of each of edgemgr's three rounds all {first.sites} sites were healthy, or there would be no",
-            "page; every one of the other runs ended as successful.",
-            "",
-            "Where edgemgr's CPU goes:",
-            "",
-            *shares,
-            f"- The bytes ({release_bytes / MIB:.0f} MiB a site) and the first login cost "
-            f"{first.cpu_s_per_site - staged.cpu_s_per_site:.3f} s a site: first contact less files already there.",
-            f"- Importing the CSV of {first.sites} sites took {imported[0]:.1f} s, {imported[1]:.1f} s of CPU, once.",
-            "",
-            "How to read it:",
-            "",
-            "- *Controller CPU* is user and system time of everything that ran on the appliance's side (its process,",
-            "  Ansible's, every ssh, the command that waits), ended or not, by a control group's account. *Peak memory*",
-            "  is the largest sum of their proportional set sizes, looked at every half second; the command is not in it.",
-            "- The sites share the machine with the controller: *sites/min* is what both manage together on it, and falls",
-            "  short of what a controller of this size reaches when sites have processors of their own. *Sites' CPU* is",
-            "  what they used meanwhile, of those that already ran k3s too, in a run over more sites for longer.",
-            "- *Others' load*: how many processors everything else on the machine kept busy meanwhile. Times waver by a",
-            "  tenth or two between runs, more where others work; ratios within one run hold.",
-            f"- k3s is a **stand-in** here: files of {release_bytes / MIB:.0f} MiB in all instead of some 250 MiB, up in",
-            "  seconds. On real sites more bytes travel and more time passes; tasks and connections stay the same.",
-            "- The light sites have a real sshd, sudo and Python, and a stand-in for systemd.",
-            "",
-        ]
-    )
+    meaning = [f"- **{way.name}**: {WAYS[way.key][1]}." for way in ordered]
+    bytes_s = first.cpu_s_per_site - staged.cpu_s_per_site
+    newline = "\n"
+    return f"""\
+# Benchmarks
 
+## Bootstrapping many sites
 
-AT_ONCE = 8
+What it costs one small machine to bring k3s to many sites, beside what one could do without edgemgr. This page and
+its picture are written by `make bench-bootstrap` (as root or with sudo; this run took {took_s / 60:.0f} minutes), which
+does it all in one run. `sudo .venv/bin/python tests/scale/bench_bootstrap.py --sites 10 --sample 3` is a quick trial
+that only prints.
+
+{machine.text()}
+
+![Controller CPU, rate and memory of each way]({PICTURE})
+
+| way | sites | host-tasks a site | sites/min | controller CPU s a site | sites' CPU s a site | peak MiB | others |
+|---|--:|--:|--:|--:|--:|--:|--:|
+{newline.join(rows)}
+
+How many times edgemgr's controller CPU the others take, against both of its figures, and how many times as fast the
+first contact is:
+
+| way | CPU, first contact = 1 | CPU, files already there = 1 | first contact is faster by |
+|---|--:|--:|--:|
+{newline.join(ratios)}
+
+What was done:
+
+{newline.join(meaning)}
+
+After each of edgemgr's three rounds all {first.sites} sites were healthy, or there would be no page; every other run
+ended as successful.
+
+Where edgemgr's CPU goes:
+
+{newline.join(shares)}
+- The bytes ({release_bytes / MIB:.0f} MiB a site) and the first login cost {bytes_s:.3f} s a site: first contact less \
+files already there.
+- Importing the CSV of {first.sites} sites took {imported[0]:.1f} s and {imported[1]:.1f} s of CPU, once; it is in no
+  other figure.
+
+How to read it:
+
+- *Controller CPU* is user and system time of everything that ran on the appliance's side (its process, Ansible's, every
+  ssh, the command that waits), ended or not, by a control group's account. *Peak MiB* is the largest sum of their
+  proportional set sizes, looked at every half second, without the command that waits.
+- The sites share the machine with the controller: *sites/min* is what both manage together on these cores, and falls
+  short of what such a controller reaches when sites have processors of their own. *Sites' CPU* is what all sites used
+  meanwhile, also those that were not at work.
+- *Others* is how many processors everything else on the machine kept busy meanwhile. Times waver by a tenth or two
+  between runs, more where others work; ratios within one run hold better.
+- k3s is a **stand-in** here: {release_bytes / MIB:.0f} MiB of files, where a real release has some 250, and it is up
+  within seconds. On real sites more bytes travel and more time passes; tasks and connections stay the same.
+- The sites are the lab's light ones: a real sshd, sudo and Python, and a stand-in for systemd.
+"""
 
 
 def draw(ways: Sequence[Way], path: Path) -> None:
@@ -215,7 +227,7 @@ def draw(ways: Sequence[Way], path: Path) -> None:
         ("sites per minute\n(more is better)", [way.sites_per_minute for way in ordered], "{:.0f}"),
         ("peak memory, MiB\n(less is better)", [way.memory_bytes / MIB for way in ordered], "{:.0f}"),
     )
-    colours = [_BLUE if way.own_cpu_s else _GREY for way in ordered]
+    colours = [_BLUE if way.is_ours else _GREY for way in ordered]
     figure, axes = plt.subplots(1, 3, sharey=True, figsize=(10, 3.4), layout="constrained")
     for axis, (title, values, form) in zip(axes, panels, strict=True):
         bars = axis.barh([_folded(way) for way in ordered], values, color=colours, height=0.62)

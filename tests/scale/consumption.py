@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 SAMPLE_S = 0.5
 END_WITHIN_S = 10.0
@@ -78,7 +79,7 @@ class Peak:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.bytes = 0
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from edgemgr.model.timestamp import UtcDateTime
+from edgemgr.store import schema
 
 revision = "0001"
 down_revision = None
@@ -12,7 +13,7 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "event",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", UtcDateTime(timezone=True), nullable=False),
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
@@ -20,7 +21,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("site_id", sa.Integer(), nullable=True),
         sa.Column("site_name", sa.String(), nullable=True),
-        sa.Column("operation_id", sa.Integer(), nullable=True),
+        sa.Column("operation_id", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
@@ -120,7 +121,7 @@ def upgrade() -> None:
 
     op.create_table(
         "operation",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
@@ -212,8 +213,8 @@ def upgrade() -> None:
 
     op.create_table(
         "attempt",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("operation_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("operation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("worker_id", sa.String(), nullable=False),
         sa.Column("batch", sa.String(), nullable=False),
@@ -249,6 +250,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("outcome IS NULL"),
         )
         batch_op.create_index("attempt_operation_number", ["operation_id", "number"], unique=True)
+
+    schema.renumber_attempts(op.get_bind())
 
 
 def downgrade() -> None:

@@ -121,6 +121,9 @@ def check_config(site: str, extra: dict[str, Any], installed: dict[str, Any] | N
     found = k3s_config.faults(extra)
     if len(site) > 253 or not _NODE_NAME.fullmatch(site):  # noqa: PLR2004  (RFC 1123, as Kubernetes has it)
         found.insert(0, f"the site's name {site!r} cannot be a node's name")
+    there = (installed or {}).get("site", site)
+    if there != site:
+        found.append(f"the node was installed as {there!r} and cannot be renamed to {site!r}")
     encrypted = (installed or {}).get("secrets_encryption")
     if encrypted is not None and encrypted != extra.get("secrets-encryption", True):
         found.append("secrets-encryption cannot be changed after the first start")

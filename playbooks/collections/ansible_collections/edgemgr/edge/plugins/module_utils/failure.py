@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,13 @@ def run(module: Any, body: Callable[[Any], dict[str, Any]]) -> None:
         result = body(module)
     except EdgeError as failure:
         module.fail_json(**failure.result())
+    except subprocess.TimeoutExpired as exc:
+        module.fail_json(
+            msg=f"`{' '.join(exc.cmd)}` did not end within {exc.timeout:g} s",
+            edge_code="E-NODE-SLOW",
+            edge_hint="Look at the node's load and disk (top, dmesg); the next attempt goes on.",
+            edge_retry=BUDGETED,
+        )
     except OSError as exc:  # a full or read-only disk, a missing right: the file's name is in the message
         module.fail_json(
             msg=f"the node's file system refused: {exc}",

@@ -44,7 +44,7 @@ done
 
 # A container's processes are the descendants of its shim, which runs from k3s' own data directory.
 descendants() {
-    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
+    for child in $(grep -lE "^PPid:[[:space:]]+$1\$" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3); do
         echo "$child"
         descendants "$child"
     done

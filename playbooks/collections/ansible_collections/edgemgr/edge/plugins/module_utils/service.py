@@ -11,7 +11,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import layout
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
 
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "NeedDaemonReload")
-COMMAND_TIMEOUT_S = 90
+COMMAND_TIMEOUT_S = 150  # systemd gives a service 90 s to stop before it kills it
 POLL_S = 0.5
 CRASHES = 3  # restarts in one start that show a loop
 LOG_LINES = 12
