@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgemgr.errors import ConfigurationError
-from edgemgr.settings import Settings, load_settings
+from edgemgr.settings import DATABASE_FILE, Settings, load_settings
 from edgemgr.store import schema
 from edgemgr.store.database import Database
 from edgemgr.vault.vault import Vault
@@ -35,6 +35,8 @@ def open_app(settings: Settings | None = None) -> Iterator[App]:
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.log_dir.mkdir(mode=0o700, exist_ok=True)
+        if settings.database_url is None:
+            (settings.state_dir / DATABASE_FILE).touch(mode=0o600)
     except OSError as exc:
         raise ConfigurationError(
             f"the state directory {settings.state_dir} cannot be used: {exc.strerror}",

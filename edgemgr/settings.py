@@ -23,6 +23,7 @@ from pydantic_settings import (
 from edgemgr.errors import ConfigurationError
 
 DEFAULT_CONFIG_FILE = Path("/etc/edgemgr/config.toml")
+DATABASE_FILE = "edgemgr.db"
 
 
 class Settings(BaseSettings):
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The database that is in force, as an SQLAlchemy URL."""
-        return self.database_url or f"sqlite:///{self.state_dir / 'edgemgr.db'}"
+        return self.database_url or f"sqlite:///{self.state_dir / DATABASE_FILE}"
 
     @property
     def log_dir(self) -> Path:

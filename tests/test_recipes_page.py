@@ -15,7 +15,7 @@ def test_the_tests_that_recipes_name_exist() -> None:
     defined = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     assert named
     assert named <= defined
@@ -31,6 +31,6 @@ def test_the_files_that_recipes_name_exist() -> None:
 
 
 def test_no_recipe_has_more_than_ten_steps() -> None:
-    recipes = [re.findall(r"^\d+\. ", recipe, re.M) for recipe in PAGE.split("\n## ")[1:]]
+    recipes = [re.findall(r"^\d+\. ", recipe, re.MULTILINE) for recipe in PAGE.split("\n## ")[1:]]
     assert len(recipes) == 5
     assert all(0 < len(steps) <= 10 for steps in recipes)

@@ -224,7 +224,9 @@ def _read_config(path: Path | None) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise UsageError(f"{path} cannot be read: {exc}", code="E-OP-CONFIG") from exc
+        raise UsageError(
+            f"{path} cannot be read: {exc}", hint="It is a YAML file of k3s options.", code="E-OP-CONFIG"
+        ) from exc
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise UsageError(f"{path} is no mapping of k3s options", hint="Write `key: value` lines.", code="E-OP-CONFIG")
     return found

@@ -99,7 +99,7 @@ def list_(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List sites with what was last observed of them. AGE is the age of that observation."""
+    """List sites with what was last observed. AGE is the age of that observation."""
     from edgemgr.app import open_app
     from edgemgr.model.selector import EVERY_SITE
     from edgemgr.model.selector_text import parse_filter, parse_labels
@@ -117,7 +117,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(metavar="SITE", help="Name of the site.")], output: OutputOption = Output.TABLE
 ) -> None:
-    """Show everything that is known of one site, and what happened to it last."""
+    """Show everything that is known of one site."""
     from edgemgr.app import open_app
     from edgemgr.model.selector import Selector
     from edgemgr.store import events
@@ -194,7 +194,7 @@ def label(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Set or remove labels of the sites that are named or selected."""
+    """Set or remove labels of sites."""
     from edgemgr.app import open_app
     from edgemgr.cli.choice import chosen_sites
     from edgemgr.inventory.site_edit import label_sites
@@ -222,7 +222,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Forget sites, their secrets and their operations; what runs there goes on. Asks first.
+    """Forget sites, with their secrets and operations. What runs there goes on. Asks first.
 
     Refused while an operation of one of them is running. To remove k3s, use `edgemgr reset` before.
     """

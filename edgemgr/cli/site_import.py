@@ -62,7 +62,7 @@ def import_(
     ] = None,
     output: Annotated[ReportOutput, typer.Option("-o", "--output", help="Form of the report.")] = ReportOutput.TABLE,
 ) -> None:
-    """Create and change sites as a CSV file says; the whole file or nothing.
+    """Create and change sites as a CSV file says. The whole file or nothing.
 
     All faults are told at once, with line, column and what to write instead. Importing the same file again changes
     nothing. Columns that are not in the file are left alone. `edgemgr site template` prints a file to start from.
@@ -105,7 +105,7 @@ def export(
     selector: Annotated[str | None, typer.Option("-l", "--selector", help="Only sites with these labels.")] = None,
     filter_: Annotated[str | None, typer.Option("--filter", help="Only sites with these fields.")] = None,
 ) -> None:
-    """Write sites as CSV with the columns of the import, without secrets.
+    """Write sites as CSV, to be imported again. Without secrets.
 
     Cells that a spreadsheet would take for a formula get a leading apostrophe, which the import takes off again.
     """
@@ -137,7 +137,7 @@ def template(
         TemplateOutput, typer.Option("-o", "--output", help="csv: a file to fill in; table: what the columns mean.")
     ] = TemplateOutput.CSV,
 ) -> None:
-    """Print a CSV file to start from, with one row that shows how; or explain its columns with -o table."""
+    """Print a CSV file to start from. It has one row that shows how; -o table explains the columns."""
     from edgemgr.cli.table import print_table
     from edgemgr.inventory.columns import COLUMNS, label_column
     from edgemgr.inventory.site_export import write_template

@@ -63,7 +63,7 @@ def trust(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Collect and show; pin nothing.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Collect host keys of sites that have none pinned, show their fingerprints, and pin those you confirm.
+    """Collect host keys, show them, pin those you confirm. For sites that have none pinned.
 
     Nothing secret is sent to collect a key. Compare each fingerprint with the one on the node itself:
     ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. Another key than the pinned one is never accepted here:
@@ -92,7 +92,7 @@ def trust(
 
 
 def key(name: Annotated[str, typer.Argument(metavar="SITE", help="Name of the site.")]) -> None:
-    """Print the public key made for a site, as a line for authorized_keys on its node."""
+    """Print the key made for a site, for its authorized_keys."""
     from edgemgr.app import open_app
     from edgemgr.inventory.access import ensure_key
     from edgemgr.links.access_key import SITE_OPTIONS, jump_options
@@ -109,7 +109,7 @@ def key(name: Annotated[str, typer.Argument(metavar="SITE", help="Name of the si
 
 
 def password(name: Annotated[str, typer.Argument(metavar="SITE", help="Name of the site.")]) -> None:
-    """Give the password for the first login, typed or on standard input.
+    """Give the password for the first login. It is typed, or read from standard input.
 
     It is sealed, used once after the host key is pinned, to install the site's own key, and then erased.
     """

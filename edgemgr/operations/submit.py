@@ -52,7 +52,11 @@ def submit(
         wanted = spec.params.model_validate(dict(params))
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise UsageError(f"{kind.value} cannot take these parameters: {faults}", code="E-OP-PARAMS") from exc
+        raise UsageError(
+            f"{kind.value} cannot take these parameters: {faults}",
+            hint=f"`edgemgr {kind.value} --help` shows what it takes.",
+            code="E-OP-PARAMS",
+        ) from exc
     spec.check(session, wanted)
     now = now or utc_now()
     request = Request(secrets.token_hex(6), kind, tuple(site_ids))

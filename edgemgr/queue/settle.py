@@ -16,6 +16,8 @@ from edgemgr.store.database import Database
 
 #: Outcomes that prove that the site answered.
 _ANSWERED = frozenset({Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REFUSED})
+#: Refusals of our own, before anything was sent.
+_NEVER_TRIED = frozenset({"E-TRUST-UNKNOWN", "E-TRUST-SEEN", "E-TRUST-PASSWORD", "E-JUMP-UNPINNED", "E-LOGIN-NONE"})
 
 
 def settle_attempt(
@@ -32,7 +34,7 @@ def settle_attempt(
         decision = decide(result, _spent(operation), now, random.uniform)
         attempts.settle(session, attempt_id, operation, result=result, decision=decision, now=now)
         site = session.get_one(Site, operation.site_id)
-        if result.outcome in _ANSWERED and not result.code.startswith("E-TRUST"):
+        if result.outcome in _ANSWERED and result.code not in _NEVER_TRIED:
             note_contact(session, operation.site_id, site.name, reachable=True, detail="", now=now)
         elif result.outcome is Outcome.UNREACHABLE:
             note_contact(session, operation.site_id, site.name, reachable=False, detail=result.message, now=now)

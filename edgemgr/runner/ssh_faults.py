@@ -42,7 +42,7 @@ _LOGIN = Fault(
     Outcome.FAILED,
     "E-LOGIN-KEY",
     "{site} does not accept our key: {line}",
-    "Put the site's public key into authorized_keys of its user; `edgemgr site show` prints it.",
+    "Put the site's public key into authorized_keys of its user; `edgemgr site key` prints it.",
     Retry.BUDGETED,
 )
 _PYTHON = Fault(
