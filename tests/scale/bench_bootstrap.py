@@ -24,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench_page import AT_ONCE, Machine, Way, write_page
 from consumption import Account, Peak, machine_busy_s, process_cpu_s
+from sqlmodel import col, func, select
 from stock_ansible import StockAnsible
 from tests_support.appliance import Appliance
 
 from edgemgr.lab.lab import Lab
 from edgemgr.lab.offered_release import STANDIN_VERSION, offer_release
 from edgemgr.lab.simulated_site import SimulatedSite
+from edgemgr.model.attempt import Attempt
 from edgemgr.model.site import Site
 from edgemgr.operations.bootstrap import Bootstrap, BootstrapParams
 from edgemgr.runner.content import playbook, playbook_dir
@@ -155,9 +157,8 @@ def measure_stock(bench: Bench, directory: Path, sample: int, batch_size: int, s
     stock = StockAnsible(bench.lab, directory / "stock")
     stock.open(sites)
     ours, theirs, batch = sites[:sample], sites[sample : 2 * sample], sites[2 * sample :][:batch_size]
-    files = release_files(directory, sites[0].name)
-    same = {site.name: {"edge_site": site.name, "edge_attempt": 10**6, "edge_arch": "amd64", **files} for site in sites}
-    small = {site.name: small_variables(site.name, files) for site in sites}
+    same = same_inputs(directory, [site.name for site in sites])
+    small = {name: small_variables(name, variables) for name, variables in same.items()}
     collections = {"ANSIBLE_COLLECTIONS_PATH": str(playbook_dir() / "collections")}
     tuned = {
         "ANSIBLE_PIPELINING": "True",
@@ -198,22 +199,30 @@ def measure_stock(bench: Bench, directory: Path, sample: int, batch_size: int, s
             extra["host_tasks"] = run(account)
 
 
-def release_files(directory: Path, name: str) -> dict[str, object]:
-    """The release's files as edgemgr hands them to its playbook: the same input for everybody."""
+def same_inputs(directory: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The variables that edgemgr would hand to its playbook for these sites at its next attempt."""
     settings = Settings(state_dir=directory / "state")
     database = Database(settings.url)
     try:
         with database.read() as session:
-            from sqlmodel import select
-
-            site = session.exec(select(Site).where(Site.name == name)).one()
-            return Bootstrap().variables(session, BootstrapParams(version=STANDIN_VERSION), site, settings)
+            newest = session.exec(select(func.max(Attempt.id))).one()
+            sites = session.exec(select(Site).where(col(Site.name).in_(names))).all()
+            params = BootstrapParams(version=STANDIN_VERSION)
+            return {
+                site.name: {
+                    "edge_site": site.name,
+                    "edge_attempt": newest + 1,  # nodes refuse an older one
+                    "edge_arch": site.arch or "",
+                    **Bootstrap().variables(session, params, site, settings),
+                }
+                for site in sites
+            }
     finally:
         database.close()
 
 
-def small_variables(name: str, files: dict[str, Any]) -> dict[str, str]:
-    by_part = {file["part"]: file for file in files["edge_artifacts"]}
+def small_variables(name: str, variables: dict[str, Any]) -> dict[str, str]:
+    by_part = {file["part"]: file for file in variables["edge_artifacts"]}
     return {
         "bench_node_name": name,
         "bench_k3s_version": STANDIN_VERSION,
@@ -269,4 +278,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("given up; everything that was started is gone again")
