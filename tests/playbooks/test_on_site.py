@@ -206,7 +206,7 @@ def test_a_clock_that_is_off_by_more_than_allowed_is_refused(site: SitePlaybooks
     try:
         (task,) = site.play("bootstrap", **bootstrap_variables(releases))
         assert task.code == "E-PRE-CLOCK"
-        assert re.search(r"(3599|3600) s behind", task.result["msg"])
+        assert re.search(r"at least 3[0-9]{3} s behind", task.result["msg"])
     finally:
         site.shell("mv /usr/bin/off /usr/bin/python3")
 

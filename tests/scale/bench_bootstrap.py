@@ -281,4 +281,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("given up; everything that was started is gone again")
+        sys.exit("given up")

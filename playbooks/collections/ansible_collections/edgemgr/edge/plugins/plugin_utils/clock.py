@@ -23,7 +23,7 @@ def judge(off_s: float, limit_s: float) -> tuple[dict[str, str], dict[str, str] 
     if abs(off_s) <= limit_s:
         return {"check": "clock", "verdict": "pass", "detail": f"within {limit_s:g} s of the controller's"}, None
     way = "ahead of" if off_s > 0 else "behind"
-    message = f"the node's clock is {abs(off_s):.0f} s {way} the controller's; {limit_s:g} s are allowed"
+    message = f"the node's clock is at least {abs(off_s):.0f} s {way} the controller's; {limit_s:g} s are allowed"
     hint = "Set the clock and give the node a time source (systemd-timesyncd or chrony), or correct the controller's."
     refusal = {"code": "E-PRE-CLOCK", "message": message, "hint": hint, "check": "clock"}
     return {"check": "clock", "verdict": "block", "detail": message}, refusal
