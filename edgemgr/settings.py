@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=0, le=16, description="Workers inside `edgemgr serve`.")
     batch_size: int = Field(50, ge=1, le=200, description="Sites that one ansible-runner process carries at most.")
-    forks: int = Field(20, ge=1, le=200, description="Sites of one batch that Ansible works on at the same time.")
+    forks: int = Field(10, ge=1, le=200, description="Sites of one batch that Ansible works on at the same time.")
     lease_s: float = Field(30.0, ge=1, description="How long a silent worker keeps its attempts.")
     connect_timeout_s: float = Field(10.0, gt=0, description="Time for a site to answer a connection.")
     ssh_fast_kex: bool = Field(

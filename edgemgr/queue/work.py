@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 #: Sites whose access is being prepared at the same time.
 ACCESS_THREADS = 16
-#: How long the sites that are ready wait for the others before they set out alone.
-GATHER_S = 1.0
+#: As long as sites become ready at least this often, those that are ready wait for more, up to the second span: every
+#: group is an ansible-runner of its own, which costs about a second of CPU and 100 MB before it does anything.
+GATHER_S = 2.0
+GATHER_MAX_S = 30.0
 
 Settle = Callable[[int, AttemptResult], None]
 
@@ -130,12 +133,17 @@ class Carrier:
 
 
 def _as_they_come(opening: dict[Future[Target | None], Claimed]) -> Iterator[list[tuple[Claimed, Target]]]:
-    """Groups of sites whose access is ready: who is quick does not wait for who is slow."""
+    """Groups of sites whose access is ready: who comes in good time travels together, who is slow follows."""
     pending = set(opening)
     while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        more, pending = wait(pending, timeout=GATHER_S)
-        group = [(opening[future], target) for future in done | more if (target := future.result()) is not None]
+        gathered, pending = wait(pending, return_when=FIRST_COMPLETED)
+        deadline = time.monotonic() + GATHER_MAX_S
+        while pending and (left := deadline - time.monotonic()) > 0:
+            more, pending = wait(pending, timeout=min(GATHER_S, left), return_when=FIRST_COMPLETED)
+            if not more:
+                break
+            gathered |= more
+        group = [(opening[future], target) for future in gathered if (target := future.result()) is not None]
         if group:
             yield sorted(group, key=lambda pair: pair[0].attempt.id or 0)
 

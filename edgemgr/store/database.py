@@ -7,6 +7,7 @@ SQLite before 3.51.3 can corrupt a WAL database that several processes write (sq
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,9 @@ class Database:
         self.url = make_url(url)
         self.engine = _engine(self.url)
         self._reader = self.engine.execution_options(edgemgr_read_only=True)
+        # SQLite lets one writer in and makes the others sleep and look again, in no order: threads of this process
+        # wait here for their turn instead, without a connection in their hands.
+        self._turn = threading.Lock() if self.dialect == "sqlite" else None
 
     @property
     def dialect(self) -> str:
@@ -46,7 +50,12 @@ class Database:
         Raises:
             StoreError: the database is locked for too long, full, damaged, not there or not migrated.
         """
-        with _told_plainly(self.url), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            _told_plainly(self.url),
+            self._my_turn(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -59,6 +68,18 @@ class Database:
         with _told_plainly(self.url), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=LOCK_TIMEOUT_S):
+            raise _locked(self.url)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
@@ -66,8 +87,9 @@ class Database:
 
 def _engine(url: sqlalchemy.URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True)
-    engine = create_engine(url, module=sqlite_module, connect_args={"timeout": LOCK_TIMEOUT_S})
+        return create_engine(url, pool_size=4, max_overflow=60, pool_pre_ping=True)
+    # As many connections as threads ask for: opening a file costs little, and readers wait for nobody.
+    engine = create_engine(url, module=sqlite_module, max_overflow=-1, connect_args={"timeout": LOCK_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -94,6 +116,12 @@ def _told_plainly(url: sqlalchemy.URL) -> Iterator[None]:
     """Turn the database's own errors into ours. Broken rules (IntegrityError) pass: callers know what they mean."""
     try:
         yield
+    except sqlalchemy.exc.TimeoutError as exc:  # PostgreSQL: every connection of the pool is in use
+        raise StoreError(
+            f"no connection to the database {url.render_as_string(hide_password=True)} became free",
+            hint="It is tried again; if this repeats, the database is too slow.",
+            code="E-STORE-BUSY",
+        ) from exc
     except (OperationalError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DatabaseError) as exc:
         if isinstance(exc, sqlalchemy.exc.IntegrityError):
             raise
@@ -105,11 +133,7 @@ def _store_error(exc: DBAPIError, url: sqlalchemy.URL) -> StoreError:
     text = str(exc.orig)
     lower = text.lower()
     if "locked" in lower:
-        return StoreError(
-            f"the database {where} stayed locked for {LOCK_TIMEOUT_S} s",
-            hint="Another edgemgr command writes much at once: try again, or look for one that hangs.",
-            code="E-STORE-LOCKED",
-        )
+        return _locked(url)
     if "full" in lower or "no space left" in lower:
         return StoreError(
             f"no room left to write the database {where}; nothing was changed",
@@ -132,4 +156,12 @@ def _store_error(exc: DBAPIError, url: sqlalchemy.URL) -> StoreError:
         f"the database {where} cannot be used: {text.splitlines()[0] if text else exc}",
         hint="Check that it exists, runs and may be written: `edgemgr doctor`.",
         code="E-STORE-UNAVAILABLE",
+    )
+
+
+def _locked(url: sqlalchemy.URL) -> StoreError:
+    return StoreError(
+        f"the database {url.render_as_string(hide_password=True)} stayed locked for {LOCK_TIMEOUT_S} s",
+        hint="Another edgemgr command writes much at once: try again, or look for one that hangs.",
+        code="E-STORE-LOCKED",
     )

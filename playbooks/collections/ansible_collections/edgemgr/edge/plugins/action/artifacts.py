@@ -127,7 +127,7 @@ class ActionModule(ActionBase):
         # The connection plugin raises AnsibleConnectionFailure when the link breaks: the site is unreachable then.
         done = self._low_level_execute_command(shlex.join(command), in_data=chunk)
         if done["rc"] == STALE:
-            hint = "Nothing to do: the newer attempt's outcome counts."
+            hint = "The newer attempt's outcome counts; after a restore run `edgemgr database renumber`."
             raise RefusedTransferError(
                 "E-FENCE-STALE", f"attempt {attempt} was superseded while it sent files", hint, "never"
             )

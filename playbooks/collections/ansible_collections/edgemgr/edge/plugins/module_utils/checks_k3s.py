@@ -128,7 +128,7 @@ def check_config(site: str, extra: dict[str, Any], installed: dict[str, Any] | N
     if encrypted is not None and encrypted != extra.get("secrets-encryption", True):
         found.append("secrets-encryption cannot be changed after the first start")
     if found:
-        hint = "Correct the site's profile."
+        hint = "Correct the file given with --config."
         return blocked("config", "E-PRE-CONFIG", "the k3s configuration is refused: " + "; ".join(found), hint)
     return passed("config", f"{len(extra)} options of the profile")
 

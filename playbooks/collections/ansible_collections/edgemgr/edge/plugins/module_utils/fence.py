@@ -45,7 +45,7 @@ def refuse_stale(attempt: int) -> None:
         raise EdgeError(
             "E-FENCE-STALE",
             f"attempt {attempt} was superseded: attempt {newest} has already worked on this node",
-            "Nothing to do: the newer attempt's outcome counts.",
+            "The newer attempt's outcome counts; after a restore run `edgemgr database renumber`.",
             NEVER,
         )
 

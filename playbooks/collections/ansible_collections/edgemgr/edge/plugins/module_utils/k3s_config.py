@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.edgemgr.edge.plugins.module_utils.k3s_version import K3sVersion, knows_strict_registries
 
-HEADER = "# Written by edgemgr; a change made here is undone by the next bootstrap. Use the site's profile.\n"
+HEADER = "# Written by edgemgr; a change made here is undone by the next bootstrap. Use `edgemgr bootstrap --config`.\n"
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*\+?", re.ASCII)
 

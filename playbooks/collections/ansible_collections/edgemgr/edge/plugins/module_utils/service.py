@@ -121,7 +121,7 @@ def _crashed(times: int) -> EdgeError:
         return EdgeError(
             "E-K3S-OPTION",
             f"this version of k3s does not know the option {unknown.group(1)!r} of its configuration",
-            "Take the option out of the site's profile, or choose a k3s version that has it.",
+            "Take the option out of the file given with --config, or choose a k3s version that has it.",
             NEVER,
             edge_log=log,
         )
