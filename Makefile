@@ -20,6 +20,10 @@ demo-down: ## End the demo: console, sites, state
 test: $(VENV)/development ## Install what the tests need and run them all
 	$(SUDO) $(BIN)/pytest $(PYTEST_ARGS)
 
+.PHONY: test-exhaustive
+test-exhaustive: $(VENV)/development ## Only the long forms: a thousand kills, ten minutes cut off; takes hours
+	$(SUDO) $(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
+
 .PHONY: test-unit
 test-unit: $(VENV)/development ## Only the tests that take milliseconds and need no root
 	$(BIN)/pytest tests/unit
@@ -34,9 +38,13 @@ lint: $(VENV)/development ## Everything that reads the code without running it
 	$(BIN)/yamllint .
 	cd playbooks && PATH=$(CURDIR)/$(BIN):$$PATH ansible-lint --offline -q
 
+.PHONY: bench
+bench: $(VENV)/development ## Every benchmark; writes docs/benchmarks.md (PARTS="probe idle": only these; QUICK=1: a trial)
+	$(SUDO) $(BIN)/python tests/scale/bench.py $(PARTS) $(if $(QUICK),--quick)
+
 .PHONY: bench-bootstrap
-bench-bootstrap: $(VENV)/development ## Bootstrap 200 light lab sites three ways; writes docs/benchmarks.md
-	$(SUDO) $(BIN)/python tests/scale/bench_bootstrap.py
+bench-bootstrap: $(VENV)/development ## Only the part on bootstrapping many sites
+	$(SUDO) $(BIN)/python tests/scale/bench.py bootstrap
 
 .PHONY: lock
 lock: ## Write the locked requirements anew (needs uv)

@@ -10,11 +10,12 @@ import os
 import pwd
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -43,8 +44,18 @@ class Settings(BaseSettings):
         None, description="File with the key that seals secrets; unset: secret.key in state_dir, made at first use."
     )
     workers: int = Field(1, ge=0, le=16, description="Workers inside `edgemgr serve`.")
-    batch_size: int = Field(50, ge=1, le=200, description="Sites that one ansible-runner process carries at most.")
-    forks: int = Field(10, ge=1, le=200, description="Sites of one batch that Ansible works on at the same time.")
+    zones: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Zones that the workers serve, separated by commas: a site's label `zone`, or `default` for"
+        " sites without one; unset: every site.",
+    )
+    batch_size: int = Field(200, ge=1, le=200, description="Sites that a worker takes up together at most.")
+    forks: int = Field(
+        20, ge=1, le=200, description="Sites that one Ansible process works on at the same time; each costs 15 MB."
+    )
+    max_running: int = Field(
+        200, ge=1, description="Operations that run at once in the whole appliance, unless a limit for `all` is set."
+    )
     lease_s: float = Field(30.0, ge=1, description="How long a silent worker keeps its attempts.")
     connect_timeout_s: float = Field(10.0, gt=0, description="Time for a site to answer a connection.")
     ssh_fast_kex: bool = Field(
@@ -53,9 +64,22 @@ class Settings(BaseSettings):
     )
     probe_interval_s: float = Field(3.0, gt=0, description="How often sites that owe something are tried at first.")
     probe_interval_max_s: float = Field(300.0, gt=0, description="How rarely, for sites that have been away long.")
+    probe_rate: float = Field(
+        125.0, gt=0, description="Tries a second of all sites together above which each is tried more rarely."
+    )
     health_interval_s: float = Field(300.0, gt=0, description="Age at which a site's observation is refreshed.")
+    history_days: int = Field(90, ge=1, description="Age in days from which ended operations and events are removed.")
+    history_per_site: int = Field(
+        100, ge=1, description="Ended operations of each kind that a site keeps at most; the newest one stays for good."
+    )
     lab_dir: Path = Field(Path("/var/lib/edgemgr-lab"), description="Simulated sites: base tree, disks, CSV.")
     listen: str = Field("127.0.0.1:8080", description="Address and port of the console.")
+
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Let variables and files give a list as words between commas."""
+        return tuple(filter(None, (word.strip() for word in value.split(",")))) if isinstance(value, str) else value
 
     @property
     def url(self) -> str:

@@ -23,10 +23,10 @@ def test_the_tests_that_recipes_name_exist() -> None:
 
 def test_the_files_that_recipes_name_exist() -> None:
     named = {name for name in re.findall(r"`([a-z][\w./-]*/[\w./-]*)`", PAGE) if not re.search(r"[A-Z]", name)}
-    below_a_role = {"tasks/main.yml", "meta/argument_specs.yml", "defaults/main.yml"}
+    below_a_role = {"tasks/main.yml", "meta/argument_specs.yml"}
     assert len(named) > 10
     for name in named:
-        places = (ROOT, COLLECTION / "roles/preflight" if name in below_a_role else COLLECTION)
+        places = (ROOT, COLLECTION / "roles/bootstrap" if name in below_a_role else COLLECTION)
         assert any((place / name).exists() for place in places), name
 
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from typing import TYPE_CHECKING, Annotated
 
-from edgemgr.app import App
+import typer
+
 from edgemgr.errors import EdgemgrError
+
+if TYPE_CHECKING:
+    from edgemgr.app import App
+
+ZoneOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--zone",
+        metavar="NAME",
+        help="Serve only sites whose label `zone` is NAME; `default` are those without one. May be repeated.",
+    ),
+]
 
 
 class Crew:

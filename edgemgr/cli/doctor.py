@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,6 +17,10 @@ from edgemgr import __version__
 from edgemgr.cli.output import Column, Output, OutputOption, emit
 from edgemgr.errors import EdgemgrError
 from edgemgr.settings import Settings, config_file, load_settings, program_environment
+
+if TYPE_CHECKING:
+    from edgemgr.model.worker import Worker
+    from edgemgr.store.queue_status import QueueStatus
 
 #: Below this much free space new work is likely to fail, bytes.
 LOW_SPACE_BYTES = 2 << 30
@@ -81,25 +87,55 @@ def _sqlite() -> Finding:
 
 def _state(settings: Settings) -> Iterator[Finding]:
     from edgemgr.app import open_app
-    from edgemgr.queue.identity import is_dead
-    from edgemgr.store import history, schema, workers
+    from edgemgr.model.timestamp import utc_now
+    from edgemgr.queue.identity import living
+    from edgemgr.store import schema, workers
+    from edgemgr.store.queue_status import queue_status
 
     try:
         with open_app(settings) as app:
             revision = schema.current_revision(app.database)
             yield Finding("database", "ok", f"{app.database.url.render_as_string()}, schema {revision}")
             with app.database.read() as session:
-                alive = [worker.id for worker in workers.running(session) if not is_dead(worker)]
-                waiting = sum(history.open_counts(session).values())
+                now = workers.server_time(session) or utc_now()
+                alive = living(session)
+                status = queue_status(session, max_running=settings.max_running, now=now)
             yield Finding("key of the secrets", "ok", f"id {app.vault.key_id}")
     except EdgemgrError as exc:
         yield Finding("state", "bad", exc.message, exc.hint)
         return
-    if alive:
-        yield Finding("workers", "ok", ", ".join(alive))
-    else:
+    yield from _workers(alive, status, settings.lease_s, now)
+    yield _clock(alive)
+
+
+def _workers(alive: Sequence[Worker], status: QueueStatus, lease_s: float, now: datetime) -> Iterator[Finding]:
+    if not alive:
+        waiting = status.running + status.queued
         verdict = "warn" if waiting else "ok"
         yield Finding("workers", verdict, f"none runs; {waiting} operation(s) open", "Start `edgemgr serve`.")
+    running = {load.worker_id: load.running for load in status.workers}
+    for worker in alive:
+        silent_s = max(0.0, (now - worker.heartbeat_at).total_seconds())
+        zones = f"zones {worker.zones}" if worker.zones else "every zone"
+        detail = f"beat {worker.beats} {silent_s:.0f} s ago, {zones}, {running.get(worker.id, 0)} attempts"
+        if silent_s < lease_s:
+            yield Finding(f"worker {worker.id}", "ok", detail)
+        else:
+            yield Finding(f"worker {worker.id}", "warn", detail, "Silent: if another one lives, it takes over.")
+    for group in status.waiting:
+        if group.reason == "zone" and alive:
+            detail = f"no worker serves zone {group.subject}, where {group.sites} site(s) wait"
+            yield Finding(
+                "zones", "warn", detail, f"Start `edgemgr worker --zone {group.subject}` where they are near."
+            )
+
+
+def _clock(alive: Sequence[Worker]) -> Finding:
+    jumps = max((worker.clock_jumps for worker in alive), default=0)
+    if not jumps:
+        return Finding("clock", "ok", "the time of day has not jumped since the workers started")
+    detail = f"the time of day jumped {jumps} time(s) since a worker started"
+    return Finding("clock", "warn", detail, "See that this machine's clock is kept by NTP: deadlines go by it.")
 
 
 def _program(check: str, *command: str) -> Finding:

@@ -19,6 +19,7 @@ from edgemgr.cli import (
     kubectl,
     lab,
     operation,
+    queue,
     release,
     serve,
     site,
@@ -63,6 +64,7 @@ app.add_typer(group.app, name="group")
 app.add_typer(release.app, name="release")
 ask.register(app)
 app.add_typer(operation.app, name="operation")
+app.add_typer(queue.app, name="queue")
 worker.register(app)
 serve.register(app)
 kubectl.register(app)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgemgr.cli.crew import ZoneOption
+
 #: How often the process looks whether it is to stop, seconds.
 _LOOK_S = 0.2
 
@@ -23,6 +25,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, max=16, help="Workers in this process; 0 for the console alone.")
     ] = None,
+    zone: ZoneOption = None,
 ) -> None:
     """Run the console and the workers. Ctrl-C or SIGTERM stops them.
 
@@ -36,7 +39,7 @@ def serve(
     from edgemgr.web.listen import ListenAddress
     from edgemgr.web.server import make_console
 
-    settings = load_settings(listen=listen, workers=workers)
+    settings = load_settings(listen=listen, workers=workers, zones=zone or None)
     address = ListenAddress.parse(settings.listen)
     with address.bind() as listener, open_app(settings) as appliance:
         start_logging()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgemgr.cli import site_import
-from edgemgr.cli.output import Column, Output, OutputOption, emit, emit_one
+from edgemgr.cli.output import Column, Output, OutputOption, age, emit, emit_one
 from edgemgr.cli.site_changes import COLUMNS as CHANGE_COLUMNS
 from edgemgr.cli.site_changes import change_lines
 from edgemgr.errors import InventoryError
@@ -37,6 +37,12 @@ def _endpoint(row: SiteRow) -> str:
     return f"{host}:{row.port}"
 
 
+def _paused(row: SiteRow) -> str | None:
+    if row.paused_at is None:
+        return None
+    return f"{age(row.paused_at)} ago" + (f": {row.paused_why}" if row.paused_why else "")
+
+
 def _doing(row: SiteRow) -> str:
     operation = row.operation
     if operation is None:
@@ -61,6 +67,7 @@ _LIST: tuple[Column[SiteRow], ...] = (
     Column("contact", lambda row: row.contact_at, wide=True),
     Column("profile", lambda row: row.profile, wide=True),
     Column("arch", lambda row: row.arch, wide=True),
+    Column("paused", _paused, wide=True),
     Column("reason", lambda row: row.health_reason or row.reachability_reason, wide=True),
 )
 
@@ -86,6 +93,7 @@ _SHOW: tuple[Column[SiteRow], ...] = (
     Column("reachability", lambda row: row.reachability),
     Column("reach reason", lambda row: row.reachability_reason),
     Column("contact", lambda row: row.contact_at),
+    Column("paused", _paused),
     Column("operation", _doing),
     Column("message", lambda row: row.operation.message if row.operation else None),
 )

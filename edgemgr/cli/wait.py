@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edgemgr.store import history, workers
+from edgemgr.store import history
 from edgemgr.store.database import Database
 from edgemgr.store.history import Progress
 
@@ -29,7 +29,12 @@ _STATES = (
     ("expired", "red"),
     ("canceled", "dim"),
 )
-_WAITING = {"turn": "for their turn", "contact": "for contact", "backoff": "before the next try"}
+_WAITING = {
+    "turn": "for their turn",
+    "contact": "for contact",
+    "backoff": "before the next try",
+    "resume": "for `edgemgr queue resume`",
+}
 
 
 @dataclass
@@ -128,7 +133,7 @@ def _look(database: Database, request: str) -> Progress:
 
 
 def _anybody_works(database: Database) -> bool:
-    from edgemgr.queue.identity import is_dead
+    from edgemgr.queue.identity import living
 
     with database.read() as session:
-        return any(not is_dead(worker) for worker in workers.running(session))
+        return bool(living(session))

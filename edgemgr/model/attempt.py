@@ -49,12 +49,19 @@ class Attempt(SQLModel, table=True):
             postgresql_where=text("outcome IS NULL"),
         ),
         Index(
-            "attempt_lease",
-            "lease_until",
+            "attempt_held",
+            "worker_id",
             sqlite_where=text("outcome IS NULL"),
             postgresql_where=text("outcome IS NULL"),
         ),
         Index("attempt_operation_number", "operation_id", "number", unique=True),
+        Index(
+            "attempt_ended",
+            "outcome",
+            "operation_id",
+            sqlite_where=text("outcome IS NOT NULL"),
+            postgresql_where=text("outcome IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -66,7 +73,6 @@ class Attempt(SQLModel, table=True):
     worker_id: str
     batch: str  #: name of the Batch that carried it, and of its work directory
     started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-    lease_until: datetime = Field(sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: str | None = None
     changed: bool = False

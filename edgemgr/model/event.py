@@ -42,6 +42,12 @@ class Reason(StrEnum):
     SITE_BACK = "SiteBack"
     SITE_LOST_CONTACT = "SiteLostContact"
     HEALTH_CHANGED = "HealthChanged"
+    SITE_PAUSED = "SitePaused"
+    SITE_RESUMED = "SiteResumed"
+    LIMIT_CHANGED = "LimitChanged"
+    HISTORY_PRUNED = "HistoryPruned"
+    CLOCK_JUMPED = "ClockJumped"
+    WORKER_LOST = "WorkerLost"
     RELEASE_ADDED = "ReleaseAdded"
     GROUP_CHANGED = "GroupChanged"
 

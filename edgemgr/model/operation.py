@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Column, Index, Text, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from edgemgr.model.numbers import GrowingNumber
@@ -69,6 +69,11 @@ class WaitingFor(StrEnum):
     TURN = "turn"  #: a worker, or an earlier operation of the same site
     CONTACT = "contact"  #: the site does not answer
     BACKOFF = "backoff"  #: a failed attempt is repeated later
+    RESUME = "resume"  #: an operator paused the site
+
+
+_WAITS_FOR_TURN = "state = 'queued' AND waiting_for = 'turn'"
+_WAITS_FOR_A_MOMENT = "state = 'queued' AND waiting_for IN ('contact','backoff')"
 
 
 class Operation(SQLModel, table=True):
@@ -97,15 +102,31 @@ class Operation(SQLModel, table=True):
             sqlite_where=text("state = 'queued'"),
             postgresql_where=text("state = 'queued'"),
         ),
-        # A poll touches heads that are due and nothing else, however long the backlog. The two columns that the
-        # condition fixes already stand in front so that SQLite prefers this index without statistics.
+        # A poll touches what is ready and what has become due, and nothing else, however long the backlog: what
+        # waits for its turn is in the first index in the order of claims, what waits for a moment in the second. The
+        # columns that the condition fixes already stand in front so that SQLite prefers them without statistics; what
+        # limits, zones and counts ask for stands behind, so that passing over a row does not read the table.
         Index(
-            "operation_due",
+            "operation_ready",
+            "is_head",
+            "state",
+            "waiting_for",
+            "priority",
+            "turn",
+            "id",
+            "site_id",
+            "kind",
+            sqlite_where=text(f"is_head = 1 AND {_WAITS_FOR_TURN}"),
+            postgresql_where=text(f"is_head AND {_WAITS_FOR_TURN}"),
+        ),
+        Index(
+            "operation_later",
             "is_head",
             "state",
             "not_before",
-            sqlite_where=text("is_head = 1"),
-            postgresql_where=text("is_head"),
+            "waiting_for",
+            sqlite_where=text(f"is_head = 1 AND {_WAITS_FOR_A_MOMENT}"),
+            postgresql_where=text(f"is_head AND {_WAITS_FOR_A_MOMENT}"),
         ),
         Index(
             "operation_deadline",
@@ -113,9 +134,23 @@ class Operation(SQLModel, table=True):
             sqlite_where=text("state = 'queued'"),
             postgresql_where=text("state = 'queued'"),
         ),
-        Index("operation_site", "site_id", "id"),
+        Index("operation_site", "site_id", "id", "kind"),
         Index("operation_state_id", "state", "id"),
-        Index("operation_request", "request", "state"),
+        Index("operation_kind", "kind", "id"),
+        Index("operation_finished", "finished_at", "state", "id"),
+        # Questions about the history are answered newest first: each of these ends in the id (store/operation_ways.py).
+        Index("operation_request", "request", "id", "state", "waiting_for"),
+        Index("operation_actor", "actor", "id"),
+        Index("operation_code", "code", "id", sqlite_where=text("code <> ''"), postgresql_where=text("code <> ''")),
+        Index("operation_created", "created_at", "id"),
+        Index(
+            "operation_waiting",
+            "state",
+            "waiting_for",
+            "id",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -127,6 +162,7 @@ class Operation(SQLModel, table=True):
     params: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     batch_key: str  #: operations with the same key may travel in one Batch
     priority: int = Priority.INTERACTIVE
+    turn: int = Field(default=0, sa_type=BigInteger)  #: order within a priority; requests that wait take turns by it
     request: str  #: what one command submitted together; lets `--wait` find its own
     actor: str
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

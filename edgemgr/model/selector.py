@@ -83,6 +83,7 @@ FIELDS = {
         SelectorField("profile", FieldKind.TEXT, "name of the profile"),
         SelectorField("arch", FieldKind.TEXT, "architecture"),
         SelectorField("timezone", FieldKind.TEXT, "time zone"),
+        SelectorField("paused", FieldKind.CHOICE, "whether an operator paused it", ("yes", "no")),
         SelectorField("notes", FieldKind.TEXT, "free text"),
         SelectorField("group", FieldKind.GROUP, "name of a saved selector"),
     )

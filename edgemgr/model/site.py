@@ -55,6 +55,8 @@ class Site(SQLModel, table=True):
     longitude: float | None = None
     notes: str | None = Field(default=None, sa_type=Text)
     k3s_version: str | None = None  #: the version that an operator asked for
+    paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  #: nothing is begun here since then
+    paused_why: str = ""  #: the reason that the operator gave
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import SQLModel
 
-from edgemgr.model import attempt, cluster, event, operation, release_file, secret, site, worker
+from edgemgr.model import attempt, cluster, event, limit, operation, release_file, secret, site, worker
 
 TABLES = (
     site.Site,
@@ -15,6 +15,7 @@ TABLES = (
     attempt.Attempt,
     event.Event,
     worker.Worker,
+    limit.QueueLimit,
     secret.SealedSecret,
     release_file.ReleaseFile,
 )

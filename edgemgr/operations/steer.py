@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgemgr.errors import ConflictError
-from edgemgr.model.operation import OPEN_STATES, OperationKind, OperationState
+from edgemgr.model.operation import OPEN_STATES, OperationKind, OperationState, WaitingFor
 from edgemgr.model.timestamp import utc_now
 from edgemgr.operations.submit import submit
 from edgemgr.store import history, operations
@@ -53,12 +53,19 @@ def retry(database: Database, operation_id: int, *, actor: str) -> str | None:
 
     Raises:
         NotFoundError: there is no such operation.
-        ConflictError: it is running.
+        ConflictError: it is running, or its site is paused.
     """
     with database.write() as session:
-        operation = history.get_operation(session, operation_id).operation
+        row = history.get_operation(session, operation_id)
+        operation = row.operation
         if operation.state == OperationState.RUNNING.value:
             raise ConflictError(f"operation {operation_id} is running", hint="Cancel it first.", code="E-OP-RUNNING")
+        if operation.waiting_for == WaitingFor.RESUME.value:
+            raise ConflictError(
+                f"operation {operation_id} waits because {row.site_name} is paused",
+                hint=f"`edgemgr queue resume {row.site_name}` lets it go on.",
+                code="E-OP-PAUSED",
+            )
         if operation.state == OperationState.QUEUED.value:
             operations.hurry(session, [operation_id], now=utc_now())
             return None

@@ -49,6 +49,5 @@ def _spent(operation: Operation) -> Spent:
         lost=operation.lost,
         max_lost=operation.max_lost,
         unreached=operation.unreached,
-        deadline_at=operation.deadline_at,
         cancel_requested=operation.cancel_requested,
     )

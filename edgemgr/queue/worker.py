@@ -1,4 +1,4 @@
-"""The worker: claims what is ready, carries it in threads, keeps its leases, and takes back what others lost."""
+"""The worker: claims what is ready and carries it in threads, as long as it may believe in its lease."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edgemgr.errors import LeaseLostError, StoreError
-from edgemgr.model.attempt import AttemptResult, Outcome
-from edgemgr.model.timestamp import utc_now
-from edgemgr.queue import reaper
-from edgemgr.queue.identity import new_worker
-from edgemgr.queue.settle import settle_attempt
-from edgemgr.queue.watch import Watch
-from edgemgr.queue.work import Carrier, internal_fault
+from edgemgr.errors import StoreError
+from edgemgr.model.attempt import AttemptResult
+from edgemgr.queue.clock import QueueClock
+from edgemgr.queue.duties import Duties, Every
+from edgemgr.queue.fault import internal_fault
+from edgemgr.queue.heart import Heart
+from edgemgr.queue.lease import Lease
+from edgemgr.queue.results import Results
+from edgemgr.queue.room import no_room
+from edgemgr.queue.work import Carrier
 from edgemgr.runner import workspace
 from edgemgr.settings import Settings
-from edgemgr.store import attempts, workers
+from edgemgr.store import workers
 from edgemgr.store.claim import Claimed, anything_ready, claim
 from edgemgr.store.database import Database
 from edgemgr.vault.vault import Vault
@@ -28,12 +30,14 @@ logger = logging.getLogger(__name__)
 
 #: How often a worker looks for work, seconds. A look is one indexed read.
 POLL_S = 0.5
-#: How often a worker that holds attempts renews its leases and hears who is to stop, seconds.
-RENEW_S = 2.0
-#: How often it looks for attempts that nobody holds any more, seconds.
-REAP_S = 2.0
-#: Batches that one worker carries at the same time: a stuck one must not stop the next.
-MAX_BATCHES = 4
+#: How long it waits after a claim that found nothing it may begin: limits and zones hold back what is ready.
+HELD_BACK_S = 2.0
+#: Batches that one worker carries at the same time, and those among them that have more than a few sites left: what
+#: lingers must not stop the next.
+MAX_BATCHES = 8
+MAX_BUSY = 2
+#: How often the same trouble is logged, seconds.
+COMPLAIN_S = 30.0
 
 
 @dataclass
@@ -44,9 +48,17 @@ class QueueWorker:
     vault: Vault
     settings: Settings
     stop: threading.Event
-    worker_id: str = ""
-    _held: dict[int, bool] = field(default_factory=dict)  #: attempt → asked to stop; what we hold by the last renewal
-    _batches: dict[str, threading.Thread] = field(default_factory=dict)
+    clock: QueueClock = field(default_factory=QueueClock)
+    _batches: dict[threading.Thread, Carrier] = field(default_factory=dict)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _heart: Heart = field(init=False)
+    _results: Results = field(init=False)
+    _held_back_until: float = 0.0
+    _complaints: dict[str, Every] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._results = Results(self.database, self.settings, self.clock)
+        self._heart = Heart(self.database, self.settings, self.clock, self._results.store)
 
     def run(self) -> None:
         """Work until told to stop.
@@ -54,128 +66,120 @@ class QueueWorker:
         Raises:
             StoreError: the database could not be used at the start. Later failures are waited out.
         """
-        worker = new_worker()
-        self.worker_id = worker.id
         workspace.sweep(self.settings)
-        with self.database.write() as session:
-            workers.register(session, worker)
-        logger.info("worker %s started", self.worker_id, extra={"action": "worker_started"})
-        watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
-        watcher.start()
-        renew, beat, reap = _Every(RENEW_S), _Every(self.settings.lease_s / 3), _Every(REAP_S)
-        while not self.stop.wait(POLL_S) or self._batches:
-            try:
-                if self._held and renew.is_due():
-                    self._renew()
-                if beat.is_due():
-                    self._beat()
-                if reap.is_due():
-                    reaper.reap(self.database)
-                    reaper.expire(self.database)
-                if not self.stop.is_set():
-                    self._claim()
-            except StoreError as exc:  # a full disk or a database that restarts: go on when it is back
-                logger.error("%s (%s) %s", exc.message, exc.code, exc.hint)  # noqa: TRY400 - its cause is in the message
-                self.stop.wait(POLL_S)
-            self._batches = {name: thread for name, thread in self._batches.items() if thread.is_alive()}
-        watcher.join(timeout=10)
-        with self.database.write() as session:
-            workers.stop(session, self.worker_id, now=utc_now())
-        logger.info("worker %s stopped", self.worker_id, extra={"action": "worker_stopped"})
-
-    def _claim(self) -> None:
-        while len(self._batches) < MAX_BATCHES:
-            with self.database.read() as session:
-                if not anything_ready(session, utc_now()):
-                    return
-            name = f"b{secrets.token_hex(4)}"
-            with self.database.write() as session:
-                claimed = claim(
-                    session,
-                    worker_id=self.worker_id,
-                    batch=name,
-                    limit=self.settings.batch_size,
-                    lease_s=self.settings.lease_s,
-                    now=utc_now(),
-                )
-            if not claimed:
-                return
-            self._held |= {item.attempt.id or 0: False for item in claimed}
-            thread = threading.Thread(target=self._carry, args=(name, claimed), name=name)
-            self._batches[name] = thread
+        self._heart.register()
+        duties = Duties(self.database, self.settings, self.clock, self._heart)
+        threads = [
+            threading.Thread(target=self._beat, name="heart", daemon=True),
+            threading.Thread(target=duties.run, args=(self._ended,), name="duties", daemon=True),
+        ]
+        for thread in threads:
             thread.start()
+        while not self.stop.is_set() or self._batches:
+            self._patiently(self._turn)
+            time.sleep(POLL_S)
+        self._store_the_rest()
+        self._ended.set()
+        for thread in threads:  # before we sign off: a late beat would have us registered anew
+            thread.join(timeout=10)
+        self._patiently(self._sign_off)
+        logger.info("worker %s stopped", self._heart.lease.worker_id, extra={"action": "worker_stopped"})
 
-    def _carry(self, name: str, claimed: Sequence[Claimed]) -> None:
-        carrier = Carrier(self.database, self.vault, self.settings, settle=self._settle, is_canceled=self._is_canceled)
-        try:
-            carrier.carry(name, claimed)
-        except Exception:
-            logger.exception("batch %s failed in an unforeseen way", name)
-        for item in claimed:
-            if item.attempt.id in self._held:
-                self._settle(item.attempt.id, internal_fault("the batch ended without a result for this site"))
-
-    def _settle(self, attempt_id: int, result: AttemptResult) -> None:
-        """Write a result, patiently: it is worth more than the seconds that a full disk takes to mend."""
-        if result.outcome is Outcome.CANCELED and self.stop.is_set() and not self._held.get(attempt_id, False):
-            # Nobody canceled the operation: this worker is being stopped, and another one takes it up.
-            result = AttemptResult(Outcome.LOST, code="E-OP-RELEASED", message="the worker was stopped")
-        for pause in (1.0, 2.0, 5.0, 10.0, 0.0):
-            try:
-                settle_attempt(self.database, attempt_id, result, worker_id=self.worker_id)
-            except LeaseLostError as exc:
-                logger.warning("%s", exc.message, extra={"action": "lease_lost"})
-            except StoreError as exc:
-                logger.error("attempt %d: %s", attempt_id, exc.message)  # noqa: TRY400
-                self.stop.wait(pause)
-                continue
-            break
-        self._held.pop(attempt_id, None)
-
-    def _renew(self) -> None:
-        now = utc_now()
-        with self.database.write() as session:
-            held = attempts.renew(
-                session, list(self._held), worker_id=self.worker_id, lease_s=self.settings.lease_s, now=now
-            )
-        for attempt_id in list(self._held):
-            # What is not ours any more must stop too: somebody else runs it.
-            self._held[attempt_id] = held.get(attempt_id, True)
+    def _turn(self) -> None:
+        self._results.turn()
+        self._batches = {thread: carrier for thread, carrier in self._batches.items() if thread.is_alive()}
+        if not self.stop.is_set():
+            self._claim()
 
     def _beat(self) -> None:
+        while True:
+            self._patiently(self._heart.beat)
+            if self._ended.wait(self._heart.pause_s):
+                return
+
+    def _store_the_rest(self) -> None:
+        """Try for as long as a lease lasts; what is not stored then is repeated by another worker."""
+        until = self.clock.steady() + self.settings.lease_s
+        while self._results and self.clock.steady() < until:
+            self._results.turn()
+            time.sleep(POLL_S)
+
+    def _sign_off(self) -> None:
         with self.database.write() as session:
-            workers.beat(session, self.worker_id, now=utc_now())
+            workers.stop(session, self._heart.lease.worker_id, now=self.clock.now())
 
-    def _is_canceled(self, attempt_id: int) -> bool:
-        return self.stop.is_set() or self._held.get(attempt_id, True)
+    def _patiently(self, turn: Callable[[], None]) -> None:
+        """A full disk, or a database that restarts, is waited out."""
+        try:
+            turn()
+        except StoreError as exc:
+            if self._complaints.setdefault(exc.code, Every(COMPLAIN_S)).is_due():
+                logger.error("%s (%s) %s", exc.message, exc.code, exc.hint)  # noqa: TRY400 - its cause is in the message
+        except Exception:
+            logger.exception("worker %s: an unforeseen fault", self._heart.lease.worker_id)
 
-    def _watch(self) -> None:
-        watch = Watch(self.database, self.settings)
-        rounds: Sequence[tuple[_Every, Callable[[], int]]] = (
-            (_Every(1.0), watch.round),
-            (_Every(10.0), watch.refresh),
+    def _claim(self) -> None:
+        while self._has_hands() and self.clock.steady() >= self._held_back_until:
+            lease = self._heart.lease
+            if not lease.is_sure():
+                return
+            with self.database.read() as session:
+                if not anything_ready(session, self.clock.now()):
+                    return
+            if fault := no_room(self.settings):
+                raise fault
+            name = f"b{secrets.token_hex(4)}"
+            with self.database.write() as session:
+                if not workers.may_claim(session, lease.worker_id):
+                    return
+                claimed = claim(
+                    session,
+                    worker_id=lease.worker_id,
+                    zones=self.settings.zones,
+                    batch=name,
+                    limit=self.settings.batch_size,
+                    max_running=self.settings.max_running,
+                    now=self.clock.now(),
+                )
+            if not claimed:
+                self._held_back_until = self.clock.steady() + HELD_BACK_S
+                return
+            lease.held.update({item.attempt.id or 0: False for item in claimed})
+            try:
+                self._begin(name, lease, claimed)
+            except RuntimeError:  # no more threads: held by nobody, so that the heart lets go of them
+                for item in claimed:
+                    lease.held.pop(item.attempt.id or 0)
+                raise
+
+    def _has_hands(self) -> bool:
+        busy = sum(carrier.is_busy for carrier in self._batches.values())
+        return len(self._batches) < MAX_BATCHES and busy < MAX_BUSY
+
+    def _begin(self, name: str, lease: Lease, claimed: Sequence[Claimed]) -> None:
+        unsettled = {item.attempt.id or 0 for item in claimed}
+
+        def settle(attempt_id: int, result: AttemptResult) -> None:
+            unsettled.discard(attempt_id)
+            self._results.store(lease, attempt_id, result)
+
+        carrier = Carrier(
+            self.database,
+            self.vault,
+            self.settings,
+            settle=settle,
+            is_canceled=lambda attempt_id: self.stop.is_set() or lease.must_stop(attempt_id),
+            stop=self.stop,
         )
-        while not self.stop.wait(0.5):
-            for every, turn in rounds:
-                try:
-                    if every.is_due():
-                        turn()
-                except StoreError as exc:
-                    logger.error("%s", exc.message)  # noqa: TRY400
-                except Exception:
-                    logger.exception("the watch failed in an unforeseen way")
 
+        def carry() -> None:
+            try:
+                carrier.carry(name, claimed)
+            except Exception:
+                logger.exception("batch %s failed in an unforeseen way", name)
+            for attempt_id in list(unsettled):
+                settle(attempt_id, internal_fault("the batch ended without a result for this site"))
 
-class _Every:
-    """Says when a time span has passed, by a clock that nobody can set."""
-
-    def __init__(self, span_s: float) -> None:
-        self._span_s = span_s
-        self._next = 0.0
-
-    def is_due(self) -> bool:
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._span_s
-        return True
+        thread = threading.Thread(target=carry, name=name)
+        self._batches[thread] = carrier
+        thread.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgemgr.model.target import Target
@@ -19,9 +19,23 @@ class SiteRun:
 
 @dataclass(frozen=True)
 class Batch:
-    """A vehicle, not a unit of truth. `kind` is the playbook's name; `name` is also that of the work directory."""
+    """A vehicle, not a unit of truth. `kind` is the playbook's name; `name` is also that of the work directory.
+
+    `timeout_s` is for each site by itself, from its first task on.
+    """
 
     name: str
     kind: str
     runs: tuple[SiteRun, ...]
     timeout_s: float
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """What becomes of sites that wait for a fork while slow ones hold most of them.
+
+    `may` is asked before; then `take` gets them, unsettled, and they are nothing of this batch any more.
+    """
+
+    may: Callable[[], bool]
+    take: Callable[[tuple[SiteRun, ...]], None]

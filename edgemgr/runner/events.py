@@ -2,7 +2,7 @@
 
 The keys that begin with `edge_` are the contract with the collection: `edge_refusals` (preflight's, all at once),
 `edge_code`, `edge_hint` and `edge_retry` (any other failure), `edge_observation` (the report that makes an attempt
-a success; a failed one may carry it too), `edge_checks`, `edge_changes` and `edge_log` (for the log).
+a success; a failed one may carry it too), `edge_steps`, `edge_checks`, `edge_changes` and `edge_log` (for the log).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _CODE = re.compile(r"E-[A-Z0-9]+(-[A-Z0-9]+)*")
 _CODE_MAX = 64
 _LINE_MAX_BYTES = 1024
 _LIST_MAX = 100
+_SECONDS_MAX = 10 * 86400
 _NEW_FILE_MAX_LINES = 12
 
 
@@ -118,6 +119,7 @@ def _result(res: Mapping[str, Any]) -> TaskResult:
         is_raw="module_stderr" in res or message.startswith("Task failed: "),
         refusals=tuple(_refusal(_dict(item)) for item in _list(res.get("edge_refusals"))),
         details=(
+            *(_step(_dict(item)) for item in _list(res.get("edge_steps"))),
             *(_check(_dict(item)) for item in _list(res.get("edge_checks"))),
             *(text(item, _LINE_MAX_BYTES) for key in ("edge_changes", "edge_log") for item in _list(res.get(key))),
         ),
@@ -134,6 +136,13 @@ def _refusal(item: Mapping[str, Any]) -> Refusal:
 
 def _check(item: Mapping[str, Any]) -> str:
     return " ".join(text(item.get(key), _LINE_MAX_BYTES) for key in ("verdict", "check", "detail"))
+
+
+def _step(item: Mapping[str, Any]) -> str:
+    seconds = item.get("seconds")
+    took = f"{seconds:.1f} s" if isinstance(seconds, int | float) and 0 <= seconds < _SECONDS_MAX else "?"
+    changed = " (changed)" if item.get("changed") is True else ""
+    return f"{took:>8}  {text(item.get('step'), _LINE_MAX_BYTES)}{changed}"
 
 
 def _diff(value: object) -> str:

@@ -5,6 +5,7 @@ One directory for a thousand attempts: a directory of a million files is slow to
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -64,6 +65,13 @@ class AttemptLog:
                 _compress(self._path)
             except OSError:
                 pass  # the plain log stays, and is read as well
+            self._file = None
+
+    def leave(self) -> None:
+        """Close it without an end: another batch goes on with it."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     def _write(self, verdict: str, subject: str, details: str) -> None:

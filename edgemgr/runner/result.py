@@ -38,6 +38,7 @@ class RunEnd:
     has_begun: bool = False  #: a play was started
     stats: RunnerEvent | None = None
     output: str = ""  #: the last lines that belong to no event
+    limit_s: float = 0.0  #: TIMED_OUT: the time that it had
 
 
 def by_event(event: RunnerEvent, *, site: str, changed: bool, now: datetime) -> AttemptResult | None:
@@ -128,8 +129,8 @@ def _by_end(end: RunEnd, host: str, site: str) -> AttemptResult:
         return AttemptResult(
             Outcome.TIMED_OUT,
             code="E-RUNNER-TIMEOUT",
-            message=f"{site} was not done in the time that its batch had",
-            hint="`edgemgr operation logs` shows where it stood.",
+            message=f"{site} was not done {end.limit_s:g} s after its first task had begun",
+            hint="`edgemgr operation logs` shows where it stood. Its connection was cut, what ran there was ended.",
         )
     if end.ending is Ending.DONE and not end.has_begun:
         return AttemptResult(

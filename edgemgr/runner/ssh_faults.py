@@ -14,6 +14,8 @@ from edgemgr.errors import Retry
 from edgemgr.model.attempt import AttemptResult, Outcome
 
 IDENTITY_CODE = "E-SITE-IDENTITY-MISMATCH"
+LOGIN_CODE = "E-LOGIN-KEY"
+OUTPUT_CODE = "E-SITE-OUTPUT"
 _LINE_MAX = 500
 
 
@@ -40,7 +42,7 @@ _IDENTITY = Fault(
 _LOGIN = Fault(
     r"^.*(: Permission denied \(.*\)|Too many authentication failures).*$",
     Outcome.FAILED,
-    "E-LOGIN-KEY",
+    LOGIN_CODE,
     "{site} does not accept our key: {line}",
     "Put the site's public key into authorized_keys of its user; `edgemgr site key` prints it.",
     Retry.BUDGETED,
@@ -63,6 +65,14 @@ _SUDO = Fault(
     "the user at {site} may not use sudo without a password: {line}",
     "Install sudo on the node and allow the user ALL with NOPASSWD, or give root as the site's user.",
     Retry.NEVER,
+)
+_FLOOD = Fault(
+    r"^edgemgr: the site sent more than .*$",  # ssh_bounded.sh
+    Outcome.FAILED,
+    OUTPUT_CODE,
+    "{site} sent far more than an answer may be; the rest was not read",
+    "Look at what runs on the node: an answer of edgemgr's own modules is never that long.",
+    Retry.BUDGETED,
 )
 _LOST = Fault(
     r"^.*(Shared connection to .* closed|Connection to .* closed by|Broken pipe|Connection timed out|"
@@ -96,7 +106,7 @@ def when_unreachable(text: str, site: str) -> AttemptResult:
 
 def when_raw(text: str, site: str) -> AttemptResult | None:
     """A task failed and no module had the word; None: for another reason than these."""
-    found = (_read(fault, text, site) for fault in (_IDENTITY, _LOGIN, _SUDO, _PYTHON, _LOST))
+    found = (_read(fault, text, site) for fault in (_FLOOD, _IDENTITY, _LOGIN, _SUDO, _PYTHON, _LOST))
     return next(filter(None, found), None)
 
 

@@ -17,6 +17,8 @@ from edgemgr.model.target import Jump, Target
 
 # The largest sun_path of unix(7) is 108 bytes with its NUL; ssh adds a dot and 16 characters while it makes the socket.
 _SOCKET_PATH_MAX_BYTES = 107 - 17
+# A shared connection that lingers costs a process of 1 to 2 MB; the tasks of a site follow each other at once.
+_LINGER_S = 5
 _ADDRESS = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})?(%[A-Za-z0-9_.-]{1,15})?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _HOST_KEY = re.compile(r"([a-z0-9@.-]{3,64}) ([A-Za-z0-9+/]{16,8192}={0,2})( [^\r\n]*)?")
@@ -47,7 +49,7 @@ class SshPlan:
         """
         lines = self._host(target.alias, target, key_file)
         if target.jump is None and len(str(socket).encode()) <= _SOCKET_PATH_MAX_BYTES:
-            lines += ["ControlMaster auto", "ControlPersist 30s", f'ControlPath "{_literal(socket)}"']
+            lines += ["ControlMaster auto", f"ControlPersist {_LINGER_S}s", f'ControlPath "{_literal(socket)}"']
         if target.jump is not None:
             # Not shared: with ControlPersist ssh throws away what the ssh to the jump host says (sshconnect.c), and
             # a changed host key there would look like a host that is down.

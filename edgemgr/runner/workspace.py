@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from edgemgr.errors import RunnerError
 from edgemgr.runner.batch import Batch, SiteRun
 from edgemgr.runner.host_vars import host_vars
-from edgemgr.runner.processes import end_processes, started
+from edgemgr.runner.processes import cut_connections, end_processes, started
 from edgemgr.runner.ssh_files import SshPlan, TargetError, known_hosts
 from edgemgr.settings import Settings
 
@@ -24,10 +24,11 @@ _UNOWNED_S = 60.0
 
 @dataclass(frozen=True)
 class Workspace:
-    """`faults` are the attempts that could not be taken in, with the reason."""
+    """`faults` are the attempts that could not be taken in, with the reason; `numbers` those of the aliases in it."""
 
     path: Path
     faults: Mapping[int, TargetError] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def inventory(self) -> Path:
@@ -43,6 +44,19 @@ class Workspace:
     def home(self) -> Path:
         """What Ansible wants to write goes here."""
         return self.path / "home"
+
+    @property
+    def ssh_errors(self) -> Path:
+        """Where the bounded ssh keeps what it says, until it has ended."""
+        return self.path / "e"
+
+    def lock_out(self, alias: str) -> None:
+        """No further login at this site: its key goes. Connections that stand stay."""
+        _key(self.path, self.numbers[alias]).unlink(missing_ok=True)
+
+    def cut(self, aliases: Collection[str]) -> None:
+        """End the connections to these sites; what Ansible does there ends with an error."""
+        cut_connections(self.path, aliases, [_socket(self.path, self.numbers[alias]) for alias in aliases])
 
 
 @contextmanager
@@ -85,10 +99,11 @@ def _directory(settings: Settings) -> Path:
 
 def _fill(path: Path, batch: Batch, settings: Settings) -> Workspace:
     _write(path / "owner", f"{os.getpid()} {started(os.getpid())}\n")
-    for name in ("home", "keys", "s"):
+    for name in ("e", "home", "keys", "s"):
         (path / name).mkdir(mode=0o700)
     plan = SshPlan(path, settings.connect_timeout_s, settings.ssh_fast_kex)
     hosts: dict[str, object] = {}
+    numbers: dict[str, int] = {}
     blocks: list[str] = []
     pins: list[str] = []
     faults: dict[int, TargetError] = {}
@@ -99,12 +114,13 @@ def _fill(path: Path, batch: Batch, settings: Settings) -> Workspace:
             faults[run.attempt_id] = exc
             continue
         hosts[run.target.alias] = variables
+        numbers[run.target.alias] = number
         blocks.append(block)
         pins.append(pin)
     _write(path / "ssh_config", "".join([*blocks, plan.tail()]))
     _write(path / "known_hosts", "".join(pins))
     _write(path / "inventory.json", json.dumps({"sites": {"hosts": hosts}}))
-    return Workspace(path, faults)
+    return Workspace(path, faults, numbers)
 
 
 def _texts(run: SiteRun, plan: SshPlan, number: int) -> tuple[str, str, dict[str, object]]:
@@ -115,12 +131,20 @@ def _texts(run: SiteRun, plan: SshPlan, number: int) -> tuple[str, str, dict[str
             hint="The first login by password installs one; it needs a pinned host key.",
             code="E-LOGIN-KEY",
         )
-    key_file = plan.directory / "keys" / str(number)
-    block = plan.block(target, key_file, plan.directory / "s" / str(number))
+    key_file = _key(plan.directory, number)
+    block = plan.block(target, key_file, _socket(plan.directory, number))
     pin = known_hosts(target)
     variables = host_vars(target, run.variables)
     _write(key_file, target.private_key.reveal().rstrip("\n") + "\n")
     return block, pin, variables
+
+
+def _key(directory: Path, number: int) -> Path:
+    return directory / "keys" / str(number)
+
+
+def _socket(directory: Path, number: int) -> Path:
+    return directory / "s" / str(number)
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from edgemgr.model.cluster import Cluster, Health, Observation, Reachability
@@ -12,31 +14,47 @@ from edgemgr.store.database import Session
 _GOOD = frozenset({Health.HEALTHY.value, Health.UNKNOWN.value})
 
 
+@dataclass(frozen=True)
+class Contacted:
+    """A site that was tried just now, and what was found in its place if it was not reached."""
+
+    site_id: int
+    site_name: str
+    detail: str = ""
+
+
 def note_contact(
     session: Session, site_id: int, site_name: str, *, reachable: bool, detail: str, now: datetime
 ) -> None:
     """Write whether a site answered just now; an event only when that changed."""
-    cluster = clusters.of_site(session, site_id)
-    before = cluster.reachability
-    cluster.tried_at = now
-    cluster.reachability_reason = "" if reachable else detail
-    cluster.reachability = (Reachability.REACHABLE if reachable else Reachability.UNREACHABLE).value
-    if reachable:
-        cluster.contact_at = now
-    if before == cluster.reachability:
-        return
-    if not reachable:
-        events.record(
-            session,
-            Reason.SITE_LOST_CONTACT,
-            f"does not answer: {detail}",
-            actor="queue",
-            site_id=site_id,
-            site_name=site_name,
-            warning=True,
-        )
-    elif before == Reachability.UNREACHABLE.value:
-        events.record(session, Reason.SITE_BACK, "answers again", actor="queue", site_id=site_id, site_name=site_name)
+    contacted = [Contacted(site_id, site_name, detail)]
+    note_contacts(session, contacted if reachable else [], [] if reachable else contacted, now=now)
+
+
+def note_contacts(
+    session: Session, reached: Sequence[Contacted], missed: Sequence[Contacted], *, now: datetime
+) -> None:
+    """As `note_contact`, for many sites in few statements; each site once."""
+    before = clusters.reachability_of(session, [each.site_id for each in (*reached, *missed)])
+    clusters.write_reached(session, [each.site_id for each in reached], known=before, now=now)
+    clusters.write_missed(session, {each.site_id: each.detail for each in missed}, known=before, now=now)
+    for each in missed:
+        if before.get(each.site_id) != Reachability.UNREACHABLE.value:
+            _tell(session, each, Reason.SITE_LOST_CONTACT, f"cannot be reached: {each.detail}", warning=True)
+    for each in reached:
+        if before.get(each.site_id) == Reachability.UNREACHABLE.value:
+            _tell(session, each, Reason.SITE_BACK, "answers again", warning=False)
+
+
+def note_tried(session: Session, tried: Mapping[int, datetime]) -> None:
+    """Write when sites were tried last and did not answer, as before: site → when."""
+    clusters.write_tried(session, tried)
+
+
+def _tell(session: Session, each: Contacted, reason: Reason, message: str, *, warning: bool) -> None:
+    events.record(
+        session, reason, message, actor="queue", site_id=each.site_id, site_name=each.site_name, warning=warning
+    )
 
 
 def apply_observation(session: Session, site_id: int, site_name: str, observation: Observation) -> None:

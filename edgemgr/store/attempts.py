@@ -1,14 +1,12 @@
-"""Writes of Attempt after the claim: renewing the lease, settling, taking back what silent workers held.
+"""Writes of Attempt after the claim: settling, and taking back what silent workers held.
 
 Every write is conditional on still holding the lease: a worker that was given up for dead changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from edgemgr.errors import LeaseLostError
@@ -16,25 +14,19 @@ from edgemgr.model.attempt import Attempt, AttemptResult, Outcome, RetryDecision
 from edgemgr.model.event import Reason
 from edgemgr.model.operation import Operation, OperationState, WaitingFor
 from edgemgr.model.site import Site
-from edgemgr.store import events, operations
+from edgemgr.model.worker import Worker
+from edgemgr.store import events, operations, pauses
 from edgemgr.store.open_operations import QUEUED
 
 
-def renew(
-    session: Session, attempt_ids: Sequence[int], *, worker_id: str, lease_s: float, now: datetime
-) -> dict[int, bool]:
-    """Keep these attempts; returns those that are still this worker's: id → whether it is asked to stop."""
-    held = session.exec(
+def held(session: Session, worker_id: str) -> dict[int, bool]:
+    """What a worker holds: attempt → whether it is asked to stop."""
+    found = session.exec(
         select(Attempt.id, Operation.cancel_requested)
         .join(Operation, col(Operation.id) == col(Attempt.operation_id))
-        .where(col(Attempt.id).in_(attempt_ids), col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
+        .where(col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
     ).all()
-    session.execute(
-        update(Attempt)
-        .where(col(Attempt.id).in_(attempt_ids), col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
-        .values(lease_until=now + timedelta(seconds=lease_s))
-    )
-    return {attempt_id: cancel for attempt_id, cancel in held if attempt_id is not None}
+    return {attempt_id: cancel for attempt_id, cancel in found if attempt_id is not None}
 
 
 def unsettled(session: Session, attempt_id: int, *, worker_id: str) -> Operation:
@@ -92,6 +84,8 @@ def settle(
         operation.state = OperationState.QUEUED.value
         operation.not_before = decision.not_before or now
         operation.waiting_for = (decision.waiting_for or WaitingFor.TURN).value
+        if pauses.is_paused(session, operation.site_id):
+            operation.waiting_for = WaitingFor.RESUME.value
     else:
         operation.state = decision.state.value
         operation.waiting_for = ""
@@ -102,14 +96,17 @@ def settle(
     operations.name_heads(session, [operation.site_id])
 
 
-def overdue(session: Session, *, now: datetime, dead_workers: Sequence[str], limit: int = 500) -> list[tuple[int, str]]:
-    """Attempts whose lease ran out or whose worker is known to be dead: (attempt id, worker id)."""
+def abandoned(session: Session, *, limit: int = 500) -> list[tuple[int, str]]:
+    """Unsettled attempts whose worker has ended or was given up: (attempt, worker)."""
+    # In two steps, each of which reads the index of what is unsettled: in one, SQLite reads all that ever was.
+    holders = session.exec(select(Attempt.worker_id).where(col(Attempt.outcome).is_(None)).distinct()).all()
+    alive = select(Worker.id).where(col(Worker.id).in_(holders), col(Worker.stopped_at).is_(None))
+    gone = set(holders) - set(session.exec(alive).all())
+    if not gone:
+        return []
     found = session.exec(
         select(Attempt.id, Attempt.worker_id)
-        .where(
-            col(Attempt.outcome).is_(None),
-            (col(Attempt.lease_until) < now) | col(Attempt.worker_id).in_(list(dead_workers)),
-        )
+        .where(col(Attempt.worker_id).in_(sorted(gone)), col(Attempt.outcome).is_(None))
         .limit(limit)
     ).all()
     return [(attempt_id, worker_id) for attempt_id, worker_id in found if attempt_id is not None]

@@ -1,21 +1,36 @@
 """The claim: ready operations become running ones with an Attempt each, in one transaction.
 
-The only statement that differs between the databases: PostgreSQL skips rows that another worker is claiming at this
-moment, SQLite lets one writer in at a time.
+Claims are made one at a time, so that limits are exact however many workers there are: on SQLite by its one writer,
+on PostgreSQL by a lock of the transaction. A claim waits for nobody else there: rows that another transaction is
+changing at this moment are skipped. It reads what is first in line and fits, whatever the length of the line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
-from edgemgr.model.operation import Operation, OperationState
+from edgemgr.model.operation import Operation, OperationState, WaitingFor
+from edgemgr.model.room import Candidate, Room
 from edgemgr.model.site import Site
-from edgemgr.store.open_operations import HEAD, QUEUED
+from edgemgr.store import limits
+from edgemgr.store.open_operations import LATER, READY
+from edgemgr.store.zones import served_by
+
+#: Company for a batch is looked for among so many of the first in line of each priority.
+WINDOW = 1000
+#: So many of these are looked at together.
+PIECE = 200
+#: So many that have become due are let into the line at once.
+DUE_LIMIT = 2000
+#: Number of PostgreSQL's lock that claims take in turn.
+_LOCK = 0x65646765
 
 
 @dataclass(frozen=True)
@@ -27,34 +42,114 @@ class Claimed:
     site_name: str
 
 
-def _ready(now: datetime) -> Select[int | None]:
+def anything_ready(session: Session, now: datetime) -> bool:
+    """Whether a claim might find something: a cheap look without a lock. Limits and zones may still say no."""
+    return any(session.execute(query.limit(1)).scalar() is not None for query in (ready_priorities(), due(now)))
+
+
+def claim(
+    session: Session, *, worker_id: str, zones: Sequence[str], batch: str, limit: int, max_running: int, now: datetime
+) -> list[Claimed]:
+    """Take up to `limit` ready operations that may travel together, best first; at most one of a site.
+
+    Args:
+        session: a write transaction.
+        worker_id: whose they become.
+        zones: names of the zones that the worker serves; none serves every site.
+        batch: name of the batch that carries them.
+        limit: how many at most.
+        max_running: how many may run at once in the whole appliance, unless a limit for `all` was set.
+        now: the queue's time.
+    """
+    if session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    promote(session, now)
+    room = limits.room(session, max_running=max_running)
+    picked = _pick(session, room, served_by(zones), limit)
+    return _begin(session, picked, worker_id=worker_id, batch=batch, now=now) if picked else []
+
+
+def promote(session: Session, now: datetime) -> int:
+    """Let into the line what waited for a moment that has come; returns how many."""
+    ids = session.execute(due(now).limit(DUE_LIMIT).with_for_update(skip_locked=True)).scalars().all()
+    if ids:
+        session.execute(update(Operation).where(col(Operation.id).in_(ids)).values(waiting_for=WaitingFor.TURN.value))
+    return len(ids)
+
+
+def due(now: datetime) -> Select[int | None]:
+    """What waited for a moment that has come. The order is that of the index: so PostgreSQL takes no other."""
+    return select(col(Operation.id)).where(LATER, col(Operation.not_before) <= now).order_by(col(Operation.not_before))
+
+
+def ready_priorities(*conditions: ColumnElement[bool]) -> Select[int]:
+    """The priorities of what is ready, the highest first; in the order of the index, as above."""
+    return select(col(Operation.priority)).where(READY, *conditions).order_by(col(Operation.priority).desc())
+
+
+def in_line(priority: int, conditions: Sequence[ColumnElement[bool]]) -> Select[int | None, int, str]:
+    """What is ready in one priority, first in line first: the order of the index, which needs no sorting."""
     return (
-        select(col(Operation.id))
-        .where(
-            QUEUED,
-            HEAD,
-            col(Operation.not_before) <= now,
-        )
-        .order_by(col(Operation.priority).desc(), col(Operation.id))
+        select(col(Operation.id), col(Operation.site_id), col(Operation.kind))
+        .where(READY, col(Operation.priority) == priority, *conditions)
+        .order_by(col(Operation.turn), col(Operation.id))
     )
 
 
-def anything_ready(session: Session, now: datetime) -> bool:
-    """Whether a claim would find something: a cheap look without the write lock."""
-    return session.execute(_ready(now).limit(1)).scalar() is not None
+def _priorities(session: Session) -> Iterator[int]:
+    """The priorities in which something is ready, the highest first: one step in the index for each."""
+    priority = session.execute(ready_priorities().limit(1)).scalar()
+    while priority is not None:
+        yield priority
+        lower = ready_priorities(col(Operation.priority) < priority)
+        priority = session.execute(lower.limit(1)).scalar()
 
 
-def claim(session: Session, *, worker_id: str, batch: str, limit: int, lease_s: float, now: datetime) -> list[Claimed]:
-    """Take up to `limit` ready operations that may travel together, best first; at most one of a site."""
-    best = session.execute(_ready(now).limit(1).with_for_update(skip_locked=True)).scalar()
-    if best is None:
-        return []
-    key = session.execute(select(col(Operation.batch_key)).where(col(Operation.id) == best)).scalar_one()
-    ids = list(
+def _pick(session: Session, room: Room, zone: Sequence[ColumnElement[bool]], limit: int) -> list[int]:
+    """The numbers of what may begin now and travels together, in the order of the line."""
+    picked: list[int] = []
+    key: str | None = None
+    limit = min(limit, room.free)
+    for priority in _priorities(session):
+        is_more = len(picked) < limit
+        while is_more:
+            line = in_line(priority, [*zone, *limits.outside_full(room), *_not(picked)])
+            window = session.execute(line.limit(WINDOW)).all()
+            if key is None and window:
+                key = session.execute(
+                    select(col(Operation.batch_key)).where(col(Operation.id) == window[0].id)
+                ).scalar()
+            full_before = room.full
+            for start in range(0, len(window), PIECE):
+                candidates = _candidates(session, window[start : start + PIECE], key, room)
+                picked += room.pick(candidates, limit - len(picked))
+                if len(picked) == limit:
+                    break
+            # What was passed over belongs to a part that has just become full: another look leaves all of it out.
+            is_more = len(picked) < limit and len(window) == WINDOW and room.full != full_before
+    return picked
+
+
+def _not(ids: Sequence[int]) -> list[ColumnElement[bool]]:
+    return [col(Operation.id).not_in(ids)] if ids else []
+
+
+def _candidates(session: Session, rows: Sequence[Row[Any]], key: str | None, room: Room) -> Iterator[Candidate]:
+    """Those of these rows that travel under this key and that nobody is changing; they are ours from here on."""
+    free = set(
         session.execute(
-            _ready(now).where(col(Operation.batch_key) == key).limit(limit).with_for_update(skip_locked=True)
+            select(col(Operation.id))
+            .where(col(Operation.id).in_([row.id for row in rows]), col(Operation.batch_key) == key, READY)
+            .with_for_update(skip_locked=True)
         ).scalars()
     )
+    labels = limits.limited_labels(session, [row.site_id for row in rows if row.id in free], room)
+    for row in rows:
+        if row.id in free:
+            yield Candidate(row.id, row.kind, labels.get(row.site_id, {}))
+
+
+def _begin(session: Session, ids: Sequence[int], *, worker_id: str, batch: str, now: datetime) -> list[Claimed]:
     session.execute(
         update(Operation)
         .where(col(Operation.id).in_(ids))
@@ -64,7 +159,7 @@ def claim(session: Session, *, worker_id: str, batch: str, limit: int, lease_s: 
         select(Operation, col(Site.name))
         .join(Site, col(Site.id) == col(Operation.site_id))
         .where(col(Operation.id).in_(ids))
-        .order_by(col(Operation.priority).desc(), col(Operation.id))
+        .order_by(col(Operation.priority).desc(), col(Operation.turn), col(Operation.id))
     ).all()
     claimed = []
     for operation, site_name in rows:
@@ -74,7 +169,6 @@ def claim(session: Session, *, worker_id: str, batch: str, limit: int, lease_s: 
             worker_id=worker_id,
             batch=batch,
             started_at=now,
-            lease_until=now + timedelta(seconds=lease_s),
         )
         session.add(attempt)
         claimed.append(Claimed(operation, attempt, site_name))

@@ -7,24 +7,31 @@ SQLite before 3.51.3 can corrupt a WAL database that several processes write (sq
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from pysqlite3 import dbapi2 as sqlite_module
 from sqlalchemy import event, make_url
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, create_engine
 
 from edgemgr.errors import StoreError
 
 __all__ = ["LOCK_TIMEOUT_S", "SAFE_SQLITE", "Database", "Session", "sqlite_version"]
 
+#: SQLite's -shm file grows by so much at once (sqlite.org/walformat.html, part 2).
+SHM_BYTES = 32 << 10
 SAFE_SQLITE = (3, 51, 3)
 LOCK_TIMEOUT_S = 30
+#: How often each end of a connection to PostgreSQL looks whether the other is still there, seconds.
+LINK_LOOK_S = 5
 
 
 class Database:
@@ -87,9 +94,10 @@ class Database:
 
 def _engine(url: sqlalchemy.URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=4, max_overflow=60, pool_pre_ping=True)
+        return create_engine(url, pool_size=4, max_overflow=60, pool_pre_ping=True, connect_args=_connect_args())
     # As many connections as threads ask for: opening a file costs little, and readers wait for nobody.
     engine = create_engine(url, module=sqlite_module, max_overflow=-1, connect_args={"timeout": LOCK_TIMEOUT_S})
+    engine.dialect.statement_compiler = _HintedCompiler
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -103,6 +111,37 @@ def _engine(url: sqlalchemy.URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+class _HintedCompiler(SQLiteCompiler):
+    """Lets `with_hint` say `INDEXED BY`, which SQLAlchemy leaves out (sqlite.org/lang_indexedby.html)."""
+
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return text
+
+
+def _connect_args() -> dict[str, object]:
+    """PostgreSQL: who was cut off notices it in seconds, and what it had locked is free again in seconds.
+
+    Both ends look whether the other is still there (postgresql.org/docs, libpq-connect and runtime-config-connection):
+    without that a claim whose client vanished would keep its locks for as long as the kernel's two hours.
+    """
+    server = {
+        "tcp_keepalives_idle": LINK_LOOK_S,
+        "tcp_keepalives_interval": LINK_LOOK_S,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": f"{4 * LINK_LOOK_S}s",
+        "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+        "idle_in_transaction_session_timeout": f"{LOCK_TIMEOUT_S}s",
+    }
+    return {
+        "connect_timeout": 2 * LINK_LOOK_S,
+        "keepalives_idle": LINK_LOOK_S,
+        "keepalives_interval": LINK_LOOK_S,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 4 * LINK_LOOK_S * 1000,
+        "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+    }
 
 
 def sqlite_version() -> tuple[str, bool]:
@@ -122,7 +161,7 @@ def _told_plainly(url: sqlalchemy.URL) -> Iterator[None]:
             hint="It is tried again; if this repeats, the database is too slow.",
             code="E-STORE-BUSY",
         ) from exc
-    except (OperationalError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DatabaseError) as exc:
+    except DBAPIError as exc:
         if isinstance(exc, sqlalchemy.exc.IntegrityError):
             raise
         raise _store_error(exc, url) from exc
@@ -132,9 +171,9 @@ def _store_error(exc: DBAPIError, url: sqlalchemy.URL) -> StoreError:
     where = url.render_as_string(hide_password=True)
     text = str(exc.orig)
     lower = text.lower()
-    if "locked" in lower:
+    if "locked" in lower or "lock timeout" in lower:
         return _locked(url)
-    if "full" in lower or "no space left" in lower:
+    if "is full" in lower or "no space left" in lower or ("disk i/o error" in lower and _has_no_room(url)):
         return StoreError(
             f"no room left to write the database {where}; nothing was changed",
             hint="Free disk space and repeat the command.",
@@ -157,6 +196,12 @@ def _store_error(exc: DBAPIError, url: sqlalchemy.URL) -> StoreError:
         hint="Check that it exists, runs and may be written: `edgemgr doctor`.",
         code="E-STORE-UNAVAILABLE",
     )
+
+
+def _has_no_room(url: sqlalchemy.URL) -> bool:
+    """Whether SQLite's bare "disk I/O error" comes of a full disk: it says that if its -shm file cannot grow."""
+    directory = Path(url.database or "").absolute().parent
+    return directory.exists() and os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize < SHM_BYTES
 
 
 def _locked(url: sqlalchemy.URL) -> StoreError:

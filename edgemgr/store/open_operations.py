@@ -9,13 +9,22 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, literal
 from sqlmodel import col
 
-from edgemgr.model.operation import Operation, OperationState
+from edgemgr.model.operation import Operation, OperationState, WaitingFor
 
 
 def _is(state: OperationState) -> ColumnElement[bool]:
     return col(Operation.state) == literal(state.value, literal_execute=True)
 
 
+def _waits(*reasons: WaitingFor) -> ColumnElement[bool]:
+    values = [literal(reason.value, literal_execute=True) for reason in reasons]
+    return col(Operation.waiting_for).in_(values) if len(values) > 1 else col(Operation.waiting_for) == values[0]
+
+
 QUEUED = _is(OperationState.QUEUED)
 RUNNING = _is(OperationState.RUNNING)
 HEAD = col(Operation.is_head)
+#: First in the line of its site and waiting for nothing but a worker.
+READY = HEAD & QUEUED & _waits(WaitingFor.TURN)
+#: First in the line of its site and waiting for a moment, which contact may bring forward.
+LATER = HEAD & QUEUED & _waits(WaitingFor.CONTACT, WaitingFor.BACKOFF)

@@ -6,10 +6,11 @@ locks the site's row first and names the head anew, so that none is ever strande
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any
 
 from sqlalchemy import func, insert, not_, update
 from sqlmodel import Session, col, select
@@ -18,12 +19,14 @@ from edgemgr.model.event import Event, EventType, Reason
 from edgemgr.model.operation import Operation, OperationKind, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.store import events
-from edgemgr.store.open_operations import HEAD, QUEUED, RUNNING
+from edgemgr.store.open_operations import HEAD, QUEUED, READY, RUNNING
+from edgemgr.store.queries import in_chunks
 
-#: Statements name at most this many rows: both databases limit the number of bound values.
-CHUNK = 2000
+#: At most this many are ended in one transaction because their deadline passed.
+EXPIRE_LIMIT = 2000
 
-Item = TypeVar("Item")
+SUPERSEDED_CODE = "E-OP-SUPERSEDED"
+SUPERSEDED = "a newer request took its place"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ def submit(
 ) -> None:
     """Queue the operations of one request, in place of those of the same kind that still wait.
 
-    What already runs is left alone: the new one waits behind it.
+    What already runs is left alone: the new one waits behind it. At a site that is paused it waits for the resume.
     """
-    for part in _chunks(wanted):
+    turns = {priority: count(_first_turn(session, priority)) for priority in {item.priority for item in wanted}}
+    for part in in_chunks(wanted):
         site_ids = [item.site_id for item in part]
-        _lock(session, site_ids)
+        lock_sites(session, site_ids)
+        paused = set(session.exec(select(Site.id).where(col(Site.id).in_(site_ids), col(Site.paused_at).is_not(None))))
         for kind in {item.kind for item in part}:
             _supersede(session, [item.site_id for item in part if item.kind == kind], kind, actor=actor, now=now)
         session.execute(
@@ -60,13 +65,14 @@ def submit(
                     "params": item.params,
                     "batch_key": item.batch_key,
                     "priority": item.priority,
+                    "turn": next(turns[item.priority]),
                     "request": request,
                     "actor": actor,
                     "created_at": now,
                     "not_before": now,
                     "deadline_at": deadline_at,
                     "max_attempts": item.max_attempts,
-                    "waiting_for": WaitingFor.TURN.value,
+                    "waiting_for": (WaitingFor.RESUME if item.site_id in paused else WaitingFor.TURN).value,
                 }
                 for item in part
             ],
@@ -87,6 +93,20 @@ def submit(
             ],
         )
         name_heads(session, site_ids)
+
+
+def _first_turn(session: Session, priority: int) -> int:
+    """Where a new request joins the line of its priority: beside what is being served, not behind all that waits.
+
+    Start-time fair queueing (Goyal, Vin and Cheng, 1996): the operations of a request are numbered from the largest
+    number in service, so that requests that wait together are served by turns, whatever their sizes.
+    """
+    serving = session.exec(select(func.max(Operation.turn)).where(RUNNING, col(Operation.priority) == priority)).one()
+    if serving is not None:
+        return serving
+    here = READY, col(Operation.priority) == priority
+    first = session.exec(select(Operation.turn).where(*here).order_by(col(Operation.turn)).limit(1)).first()
+    return first or 0
 
 
 def name_heads(session: Session, site_ids: Sequence[int]) -> None:
@@ -122,9 +142,9 @@ def name_heads(session: Session, site_ids: Sequence[int]) -> None:
 def cancel(session: Session, operation_ids: Sequence[int], *, actor: str, now: datetime) -> tuple[int, int]:
     """Cancel what waits at once and ask what runs to stop; returns how many of each."""
     waiting = running = 0
-    for part in _chunks(operation_ids):
+    for part in in_chunks(operation_ids):
         site_ids = list(session.exec(select(Operation.site_id).where(col(Operation.id).in_(part)).distinct()))
-        _lock(session, site_ids)
+        lock_sites(session, site_ids)
         found = session.exec(select(Operation).where(col(Operation.id).in_(part))).all()
         for operation in found:
             if operation.state == OperationState.QUEUED.value:
@@ -149,15 +169,17 @@ def cancel(session: Session, operation_ids: Sequence[int], *, actor: str, now: d
 def expire(session: Session, *, now: datetime) -> int:
     """End what waits past its deadline."""
     due = session.exec(
-        select(Operation.id, Operation.site_id).where(QUEUED, col(Operation.deadline_at) <= now).limit(CHUNK)
+        select(Operation.id, Operation.site_id).where(QUEUED, col(Operation.deadline_at) <= now).limit(EXPIRE_LIMIT)
     ).all()
     if not due:
         return 0
     site_ids = sorted({site_id for _, site_id in due})
-    _lock(session, site_ids)
+    lock_sites(session, site_ids)
     found = session.exec(select(Operation).where(col(Operation.id).in_([number for number, _ in due]), QUEUED)).all()
     for operation in found:
         why = operation.message or "its turn never came"
+        if operation.waiting_for == WaitingFor.RESUME.value:
+            why = "its site was paused"
         _end(operation, OperationState.EXPIRED, now=now, code="E-OP-EXPIRED", message=f"the deadline passed: {why}")
         events.record(
             session,
@@ -174,46 +196,72 @@ def expire(session: Session, *, now: datetime) -> int:
 
 
 def wake(session: Session, site_ids: Sequence[int], *, now: datetime) -> int:
-    """Let everything that waits for contact with these sites run now; returns how many operations."""
+    """Let everything that waits for contact with these sites run now; returns how many operations.
+
+    What another transaction is changing at this moment is left to the next round: waiting for it while the caller
+    holds other rows could end in a deadlock.
+    """
     woken = 0
-    for part in _chunks(site_ids):
-        result = session.execute(
-            update(Operation)
+    for part in in_chunks(site_ids):
+        waiting = (
+            select(Operation.id)
             .where(
                 col(Operation.site_id).in_(part),
                 QUEUED,
                 col(Operation.waiting_for) == WaitingFor.CONTACT.value,
             )
+            .with_for_update(skip_locked=True)
+        )
+        ids = session.exec(waiting).all()
+        session.execute(
+            update(Operation)
+            .where(col(Operation.id).in_(ids))
             .values(not_before=now, waiting_for=WaitingFor.TURN.value)
         )
-        woken += result.rowcount  # type: ignore[attr-defined]
+        woken += len(ids)
     return woken
 
 
 def _supersede(session: Session, site_ids: Sequence[int], kind: OperationKind, *, actor: str, now: datetime) -> None:
-    older = session.exec(
-        select(Operation).where(
-            col(Operation.site_id).in_(site_ids),
-            col(Operation.kind) == kind.value,
-            QUEUED,
+    """As `supersede`, of thousands at once."""
+    older = select(Operation.id, Operation.site_id).where(
+        col(Operation.site_id).in_(site_ids), col(Operation.kind) == kind.value, QUEUED
+    )
+    rows = session.exec(older).all()
+    if not rows:
+        return
+    session.execute(
+        update(Operation)
+        .where(col(Operation.id).in_([number for number, _ in rows]))
+        .values(
+            state=OperationState.CANCELED.value,
+            is_head=False,
+            finished_at=now,
+            waiting_for="",
+            code=SUPERSEDED_CODE,
+            message=SUPERSEDED,
         )
-    ).all()
-    for operation in older:
-        supersede(session, operation, actor=actor, now=now)
-    session.flush()
+    )
+    common = {"at": now, "type": EventType.NORMAL.value, "reason": Reason.OPERATION_SUPERSEDED.value, "actor": actor}
+    told = {**common, "message": _gave_way(kind.value)}
+    session.execute(insert(Event), [{**told, "site_id": site_id, "operation_id": number} for number, site_id in rows])
 
 
 def supersede(session: Session, operation: Operation, *, actor: str, now: datetime) -> None:
     """End an operation in favour of a newer one of the same kind."""
-    _end(operation, OperationState.CANCELED, now=now, code="E-OP-SUPERSEDED", message="a newer request took its place")
+    _end(operation, OperationState.CANCELED, now=now, code=SUPERSEDED_CODE, message=SUPERSEDED)
     events.record(
         session,
         Reason.OPERATION_SUPERSEDED,
-        f"{operation.kind} gave way to a newer request",
+        _gave_way(operation.kind),
         actor=actor,
         site_id=operation.site_id,
         operation_id=operation.id,
     )
+
+
+def _gave_way(kind: str) -> str:
+    return f"{kind} gave way to a newer request"
 
 
 def _end(operation: Operation, state: OperationState, *, now: datetime, code: str, message: str) -> None:
@@ -225,20 +273,15 @@ def _end(operation: Operation, state: OperationState, *, now: datetime, code: st
     operation.message = message
 
 
-def _lock(session: Session, site_ids: Iterable[int]) -> None:
+def lock_sites(session: Session, site_ids: Sequence[int]) -> None:
     """Hold the rows of these sites, in one order for everybody; on SQLite the transaction holds all already."""
-    session.execute(select(Site.id).where(col(Site.id).in_(list(site_ids))).order_by(col(Site.id)).with_for_update())
-
-
-def _chunks(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
+    session.execute(select(Site.id).where(col(Site.id).in_(site_ids)).order_by(col(Site.id)).with_for_update())
 
 
 def hurry(session: Session, operation_ids: Sequence[int], *, now: datetime) -> None:
-    """Let queued operations run as soon as they can, whatever they wait for."""
+    """Let queued operations run as soon as they can, whatever they wait for; at a paused site they stay."""
     session.execute(
         update(Operation)
-        .where(col(Operation.id).in_(operation_ids), QUEUED)
+        .where(col(Operation.id).in_(operation_ids), QUEUED, col(Operation.waiting_for) != WaitingFor.RESUME.value)
         .values(not_before=now, waiting_for=WaitingFor.TURN.value)
     )

@@ -71,6 +71,8 @@ class SiteRow:
     notes: str | None
     created_at: datetime
     updated_at: datetime
+    paused_at: datetime | None = None
+    paused_why: str = ""
 
 
 def list_sites(
@@ -198,6 +200,8 @@ def _site_row(row: Row[Any], labels: dict[str, str], operations: list[Operation]
         notes=row.notes,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        paused_at=row.paused_at,
+        paused_why=row.paused_why,
     )
 
 
@@ -205,17 +209,22 @@ def _operations_of(session: Session, ids: Sequence[int]) -> dict[int, list[Opera
     """Read, by site, the head and the newest ended operation that is more than a look."""
     found: dict[int, list[Operation]] = {}
     for part in in_chunks(ids):
+        # The index of a site's operations knows their kinds: passing over many looks reads no row of the table.
         newest = (
-            core_select(func.max(Operation.id))
+            core_select(col(Operation.id))
             .where(
-                col(Operation.site_id).in_(part),
+                col(Operation.site_id) == col(Site.id),
                 col(Operation.state).in_([state.value for state in ENDED_STATES]),
                 col(Operation.kind) != OperationKind.PROBE.value,
             )
-            .group_by(col(Operation.site_id))
+            .order_by(col(Operation.id).desc())
+            .limit(1)
+            .correlate(Site)
+            .scalar_subquery()
         )
-        is_head = and_(col(Operation.site_id).in_(part), HEAD)
-        for operation in session.exec(select(Operation).where(or_(is_head, col(Operation.id).in_(newest)))):
+        ended = session.execute(core_select(newest).where(col(Site.id).in_(part))).scalars()
+        chosen = or_(and_(col(Operation.site_id).in_(part), HEAD), col(Operation.id).in_([*filter(None, ended)]))
+        for operation in session.exec(select(Operation).where(chosen)):
             found.setdefault(operation.site_id, []).append(operation)
     return found
 

@@ -63,6 +63,7 @@ def field_expression(name: str) -> ColumnElement[Any]:
         "profile": func.coalesce(Site.profile, ""),
         "arch": func.coalesce(Site.arch, Cluster.arch, ""),
         "timezone": func.coalesce(Site.timezone, ""),
+        "paused": case((col(Site.paused_at).is_not(None), "yes"), else_="no"),
         "notes": func.coalesce(Site.notes, "", type_=String()),
     }
     found: ColumnElement[Any] = expressions[name]

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from edgemgr import __version__
 from edgemgr.app import App
 from edgemgr.web import faults
-from edgemgr.web.api import operations, sites
+from edgemgr.web.api import operations, queue, sites
 from edgemgr.web.assets import Assets
 from edgemgr.web.console import live, pages
 from edgemgr.web.listen import ListenAddress
@@ -43,7 +43,7 @@ def make_console(app: App) -> FastAPI:
     console.state.hosts = {*_OWN_NAMES, listen.host}
     for router in (pages.router, live.router):
         console.include_router(router, include_in_schema=False)
-    for router in (sites.router, operations.router):
+    for router in (sites.router, operations.router, queue.router):
         console.include_router(router, prefix="/api/v1")
     console.mount("/static", Assets(), name="static")
     faults.register(console)

@@ -89,8 +89,11 @@ def test_a_probe_reads_node_version_and_pods_through_the_api(clusters: Appliance
 def test_the_log_of_an_attempt_names_what_was_done(clusters: Appliance) -> None:
     number = clusters.operation("site-3")["id"]
     log = clusters.run("operation", "logs", str(number))
-    assert "report" in log
-    assert "ok" in log
+    assert "bootstrap: " in log
+    positions = [log.find(f" s  {step}") for step in ("preflight", "send", "place", "start", "verify")]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    assert "succeeded" in log
 
 
 def test_the_console_shows_the_sites(clusters: Appliance) -> None:

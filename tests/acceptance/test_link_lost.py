@@ -32,7 +32,7 @@ def under_way(lab: Lab, appliance: Appliance) -> Iterator[Callable[[], subproces
         serving = appliance.serve()
         appliance.run("bootstrap", "--all", "--version", VERSION)
         until("site-2 is under way", lambda: appliance.operation("site-2")["state"] == "running", 60)
-        until("its playbook has begun", lambda: "preflight" in _log(appliance, "site-2"), 60)
+        until("its playbook has begun", lambda: "begins" in _log(appliance, "site-2"), 60)
         return serving
 
     yield begin

@@ -193,7 +193,7 @@ def test_a_closed_port_a_silent_one_and_another_service_are_unreachable_with_the
         with pytest.raises(SiteUnreachableError) as caught:
             host_keys.scan("127.0.0.1", silent.getsockname()[1], timeout_s=0.5)
         assert caught.value.code == "E-SITE-TURNED-AWAY"
-        assert tcp_banner("127.0.0.1", silent.getsockname()[1], 0.3).verdict == ProbeVerdict.NO_ANSWER
+        assert tcp_banner("127.0.0.1", silent.getsockname()[1], 0.3).verdict == ProbeVerdict.SILENT
         port = silent.getsockname()[1]
     with pytest.raises(SiteUnreachableError) as caught:
         host_keys.scan("127.0.0.1", port, timeout_s=1)

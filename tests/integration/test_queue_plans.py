@@ -1,54 +1,89 @@
-"""The statements that run every half second touch what is due and nothing else: the databases' own plans say so."""
+"""The statements that run every half second read what comes first in an index and sort nothing, whatever waits."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import insert, text
+import pytest
+from sqlalchemy import Select, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
+from tests_support.queue_requests import NOW
 
 from edgemgr.model.operation import Operation
-from edgemgr.model.site import Site
-from edgemgr.store.claim import _ready
+from edgemgr.model.room import Room
+from edgemgr.model.site import Site, SiteLabel
+from edgemgr.store.claim import due, in_line, ready_priorities
 from edgemgr.store.database import Database
+from edgemgr.store.limits import outside_full
+from edgemgr.store.zones import served_by
 
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
+SITES = 2000
+EVENTS = 6000
 
 
-def plan(database: Database, statement: str) -> str:
+def plan(database: Database, statement: Select[*tuple[Any, ...]]) -> str:
+    compiled = statement.compile(
+        dialect=DIALECTS[database.dialect], compile_kwargs={"render_postcompile": True, "literal_binds": True}
+    )
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
     with database.read() as session:
-        return str(session.connection().execute(text(f"{explain} {statement}")).all())
+        return str(session.connection().execute(text(f"{explain} {compiled}")).all())
 
 
-def fill(database: Database) -> None:
-    """Sites with a history, and one operation each that waits for tomorrow."""
+@pytest.fixture
+def full(database: Database) -> Database:
+    """Sites with a history, some that wait for their turn, the others for contact."""
     tomorrow = NOW + timedelta(days=1)
     common = {"kind": "verify", "batch_key": "k", "request": "r", "actor": "t", "deadline_at": tomorrow, "params": {}}
+    ended = {**common, "state": "succeeded", "waiting_for": "", "is_head": False, "finished_at": NOW}
+    waits = {**common, "state": "queued", "is_head": True, "finished_at": None}
+    numbers = range(1, SITES + 1)
     with database.write() as session:
-        session.execute(insert(Site), [{"id": n, "name": f"s{n}", "address": f"a{n}"} for n in range(1, 2001)])
+        session.execute(insert(Site), [{"id": n, "name": f"s{n}", "address": f"a{n}"} for n in numbers])
+        session.execute(insert(SiteLabel), [{"site_id": n, "key": "vpn", "value": f"v{n % 9}"} for n in numbers])
         session.execute(
             insert(Operation),
-            [{**common, "site_id": n % 2000 + 1, "state": "succeeded", "not_before": NOW} for n in range(8000)]
+            [{**ended, "site_id": n % SITES + 1, "not_before": NOW} for n in range(EVENTS)]
             + [
-                {**common, "site_id": n, "state": "queued", "is_head": True, "not_before": tomorrow}
-                for n in range(1, 2001)
+                {**waits, "site_id": n, "waiting_for": "turn" if n % 2 else "contact", "not_before": tomorrow}
+                for n in numbers
             ],
         )
     if database.dialect == "postgresql":  # it gathers its statistics by itself, some minutes later
         with database.write() as session:
-            session.connection().execute(text("ANALYZE operation"))
+            session.connection().execute(text("ANALYZE"))
+    return database
 
 
-def test_a_poll_reads_an_index_of_what_waits_and_not_the_table(database: Database) -> None:
-    fill(database)
-    statement = _ready(NOW).compile(
-        dialect=DIALECTS[database.dialect], compile_kwargs={"render_postcompile": True, "literal_binds": True}
-    )
-    found = plan(database, str(statement))
-    if database.dialect == "sqlite":
-        assert "operation_due" in found
-    else:  # with statistics PostgreSQL may find another index cheaper, by the numbers of the day
-        assert "Index Scan" in found
-        assert "Seq Scan" not in found
+def assert_reads(found: str, index: str) -> None:
+    assert index in found
+    for bad in ("SCAN operation", "Seq Scan on operation", "TEMP B-TREE", "Sort"):
+        assert bad not in found, found
+
+
+def test_the_line_is_read_in_the_order_of_its_index(full: Database) -> None:
+    assert_reads(plan(full, in_line(20, []).limit(50)), "operation_ready")
+
+
+def test_what_limits_hold_back_is_left_out_without_reading_the_table(full: Database) -> None:
+    room = Room({"label:vpn": 1, "kind:reset": 1}, max_running=100)
+    for bucket in ("label:vpn=v1", "label:vpn=v2", "kind:reset"):
+        room.take(bucket)
+    found = plan(full, in_line(20, outside_full(room)).limit(50))
+    assert_reads(found, "operation_ready")
+    assert "COVERING" in found or "Index Only Scan" in found
+
+
+@pytest.mark.parametrize("zones", [["emea"], ["emea", "default"]])
+def test_a_worker_of_a_zone_reads_the_same_line(full: Database, zones: list[str]) -> None:
+    assert_reads(plan(full, in_line(20, served_by(zones)).limit(50)), "operation_ready")
+
+
+def test_looking_whether_anything_is_ready_reads_one_entry(full: Database) -> None:
+    assert_reads(plan(full, ready_priorities().limit(1)), "operation_ready")
+
+
+def test_what_becomes_due_is_found_in_the_index_of_what_comes_later(full: Database) -> None:
+    assert_reads(plan(full, due(NOW).limit(50)), "operation_later")

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from tests_support.hand_clock import Hands
 
-from edgemgr.errors import LeaseLostError
 from edgemgr.model.attempt import Attempt, AttemptResult, Outcome
 from edgemgr.model.event import Event, Reason
 from edgemgr.model.operation import Operation, OperationKind, OperationState, Priority, WaitingFor
 from edgemgr.model.site import Site
-from edgemgr.queue.reaper import expire, reap
+from edgemgr.queue.reaper import expire
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.store import attempts, operations
 from edgemgr.store.claim import Claimed, claim
@@ -52,11 +52,9 @@ def ask(
         operations.submit(session, wanted, request="r", actor="test", deadline_at=now + timedelta(days=days), now=now)
 
 
-def take(
-    database: Database, worker: str = "w1", limit: int = 50, now: datetime = NOW, lease_s: float = 30
-) -> list[Claimed]:
+def take(database: Database, worker: str = "w1", limit: int = 50, now: datetime = NOW) -> list[Claimed]:
     with database.write() as session:
-        return claim(session, worker_id=worker, batch="b", limit=limit, lease_s=lease_s, now=now)
+        return claim(session, worker_id=worker, zones=(), batch="b", limit=limit, max_running=1000, now=now)
 
 
 def all_operations(database: Database) -> Sequence[Operation]:
@@ -151,40 +149,6 @@ def test_failures_are_counted_and_end_the_operation(database: Database) -> None:
     assert operation.finished_at is not None
 
 
-def test_a_worker_that_lost_its_lease_can_write_nothing(database: Database) -> None:
-    ask(database, add_sites(database, 1))
-    item = take(database, worker="slow", lease_s=5)[0]
-    assert reap(database, now=NOW + timedelta(seconds=6)) == 1
-    again = take(database, worker="quick", now=NOW + timedelta(seconds=7))[0]
-    with pytest.raises(LeaseLostError):
-        settle_attempt(database, item.attempt.id or 0, DONE, worker_id="slow", now=NOW)
-    (operation,) = all_operations(database)
-    assert (operation.state, operation.lost) == ("running", 1)
-    assert again.attempt.number == 2
-    assert (again.attempt.id or 0) > (item.attempt.id or 0)
-
-
-def test_a_renewed_lease_is_not_taken_back(database: Database) -> None:
-    ask(database, add_sites(database, 1))
-    item = take(database, lease_s=5)[0]
-    with database.write() as session:
-        later = NOW + timedelta(seconds=4)
-        held = attempts.renew(session, [item.attempt.id or 0], worker_id="w1", lease_s=5, now=later)
-    assert held == {item.attempt.id: False}
-    assert reap(database, now=NOW + timedelta(seconds=6)) == 0
-
-
-def test_losing_workers_again_and_again_ends_the_operation(database: Database) -> None:
-    ask(database, add_sites(database, 1))
-    moment = NOW
-    for _ in range(4):
-        take(database, now=moment, lease_s=1)
-        moment += timedelta(seconds=2)
-        reap(database, now=moment)
-    (operation,) = all_operations(database)
-    assert (operation.state, operation.lost) == ("failed", 4)
-
-
 def test_cancel_ends_what_waits_and_asks_what_runs_to_stop(database: Database) -> None:
     one, two = add_sites(database, 2)
     ask(database, [one])
@@ -193,9 +157,8 @@ def test_cancel_ends_what_waits_and_asks_what_runs_to_stop(database: Database) -
     waiting_id = all_operations(database)[1].id or 0
     with database.write() as session:
         assert operations.cancel(session, [running.operation.id or 0, waiting_id], actor="test", now=NOW) == (1, 1)
-    with database.write() as session:
-        held = attempts.renew(session, [running.attempt.id or 0], worker_id="w1", lease_s=5, now=NOW)
-    assert held == {running.attempt.id: True}
+    with database.read() as session:
+        assert attempts.held(session, "w1") == {running.attempt.id: True}
     settle_attempt(database, running.attempt.id or 0, AttemptResult(Outcome.CANCELED), worker_id="w1", now=NOW)
     assert [operation.state for operation in all_operations(database)] == ["canceled", "canceled"]
 
@@ -213,8 +176,12 @@ def test_what_waits_past_its_deadline_expires_and_says_what_it_waited_for(databa
     ask(database, add_sites(database, 1), days=1)
     item = take(database)[0]
     settle_attempt(database, item.attempt.id or 0, AWAY, worker_id="w1", now=NOW)
-    assert expire(database, now=NOW + timedelta(hours=23)) == 0
-    assert expire(database, now=NOW + timedelta(hours=25)) == 1
+    hands = Hands(NOW)
+    clock = hands.clock()
+    hands.run(23 * 3600)
+    assert expire(database, clock) == 0
+    hands.run(2 * 3600)
+    assert expire(database, clock) == 1
     (operation,) = all_operations(database)
     assert (operation.state, operation.code) == ("expired", "E-OP-EXPIRED")
     assert "no answer" in operation.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,45 +13,57 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.edgemgr.edge.plugins.plugin_utils import host_arguments
 
 PLAYBOOKS = Path(__file__).parent.parent.parent / "playbooks"
 COLLECTION = PLAYBOOKS / "collections" / "ansible_collections" / "edgemgr" / "edge"
 ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
-KINDS = ("bootstrap", "verify", "reset")
+ROLE_OF = {"bootstrap": "bootstrap", "verify": "report", "reset": "reset"}
 
 
 def role_file(role: str, name: str) -> Any:
     return yaml.safe_load((COLLECTION / "roles" / role / name).read_text())
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_s_defaults_and_argument_specs_have_the_same_keys(role: str) -> None:
-    options = role_file(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert set(options) == set(role_file(role, "defaults/main.yml"))
-    assert all(name.startswith(f"{role}_") for name in options)
-    assert all(option["description"] and option["type"] for option in options.values())
+def options_of(role: str) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = role_file(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return options
+
+
+def test_every_role_has_a_module_and_nothing_else_is_called_by_a_playbook() -> None:
+    assert set(ROLES) | {"artifact_store"} == set(MODULES)
+    assert set(ROLES) == set(host_arguments.VARIABLES)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_one_fat_task_of_the_collection(role: str) -> None:
+def test_a_role_is_one_fat_task_that_takes_its_arguments_from_the_host(role: str) -> None:
     (task,) = role_file(role, "tasks/main.yml")
-    (module,) = set(task) - {"name", "register"}
-    assert module == f"edgemgr.edge.{role}"
+    assert {name: value for name, value in task.items() if name != "name"} == {f"edgemgr.edge.{role}": None}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_hands_over_every_variable_that_it_has(role: str) -> None:
-    (task,) = role_file(role, "tasks/main.yml")
-    values = "".join(str(value) for value in task[f"edgemgr.edge.{role}"].values())
-    assert set(re.findall(rf"{role}_\w+", values)) == set(role_file(role, "defaults/main.yml"))
+def test_a_role_s_variables_are_its_module_s_options(role: str) -> None:
+    module = import_module(f"ansible_collections.edgemgr.edge.plugins.modules.{role}")
+    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    filled_in = {"asked_at", "is_prepared"} if role == "bootstrap" else set()
+    variables = host_arguments.VARIABLES[role]
+    assert set(variables) | filled_in == set(options)
+    assert set(variables.values()) == set(options_of(role))
+    for name, variable in variables.items():
+        for key in ("type", "default", "elements", "required"):
+            assert options_of(role)[variable].get(key) == options[name].get(key), (variable, key)
+        assert options_of(role)[variable]["description"]
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_s_readme_lists_its_variables(role: str) -> None:
     readme = (COLLECTION / "roles" / role / "README.md").read_text()
-    listed = dict(re.findall(r"^\| `(\w+)` \| `(.*)` \|$", readme, re.MULTILINE))
-    assert listed == role_file(role, "defaults/main.yml")
+    listed = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|$", readme, re.MULTILINE))
+    assert listed == {
+        name: "required" if option.get("required") else json.dumps(option["default"])
+        for name, option in options_of(role).items()
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -65,7 +78,7 @@ def test_a_module_s_documentation_parses_and_has_an_example(module: str) -> None
     assert yaml.safe_load(code.RETURN)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "artifacts"])
+@pytest.mark.parametrize("module", MODULES)
 def test_a_module_accepts_what_its_documentation_says(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code = import_module(f"ansible_collections.edgemgr.edge.plugins.modules.{module}")
     seen: dict[str, Any] = {}
@@ -86,9 +99,9 @@ def test_a_module_accepts_what_its_documentation_says(module: str, monkeypatch: 
 
 
 def test_the_collection_s_readme_lists_every_host_variable() -> None:
-    text = "".join((COLLECTION / "roles" / role / "defaults" / "main.yml").read_text() for role in ROLES)
     readme = (COLLECTION / "README.md").read_text()
-    assert set(re.findall(r"^\| `(edge_\w+)` \|", readme, re.MULTILINE)) >= set(re.findall(r"(?<!\.)\bedge_\w+", text))
+    known = {name for variables in host_arguments.VARIABLES.values() for name in variables.values()}
+    assert set(re.findall(r"^\| `(edge_\w+)` \|", readme.partition("## Results")[0], re.MULTILINE)) == known
 
 
 def test_the_observation_is_documented_field_by_field() -> None:
@@ -107,11 +120,11 @@ def test_every_code_is_documented() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_playbook_begins_with_preflight_when_it_changes_something(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "role"), ROLE_OF.items())
+def test_a_playbook_is_one_host_task(kind: str, role: str) -> None:
     (play,) = yaml.safe_load((PLAYBOOKS / f"{kind}.yml").read_text())
-    roles = [task["ansible.builtin.import_role"]["name"] for task in play["tasks"]]
-    assert (roles[0] == "edgemgr.edge.preflight") is (kind != "verify")
+    (task,) = play["tasks"]
+    assert task["ansible.builtin.import_role"] == {"name": f"edgemgr.edge.{role}", "rolespec_validate": False}
     assert play["hosts"] == "sites"
     assert play["gather_facts"] is False
 
@@ -119,7 +132,7 @@ def test_a_playbook_begins_with_preflight_when_it_changes_something(kind: str) -
 def test_ansible_reads_all_playbooks(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "--syntax-check", "-i", "sites,"]
-        + [str(PLAYBOOKS / f"{kind}.yml") for kind in KINDS],
+        + [str(PLAYBOOKS / f"{kind}.yml") for kind in ROLE_OF],
         env={**os.environ, "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"), "ANSIBLE_HOME": str(tmp_path)},
         capture_output=True,
         text=True,

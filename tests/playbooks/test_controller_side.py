@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.edgemgr.edge.plugins.module_utils import layout
+from ansible_collections.edgemgr.edge.plugins.module_utils import clock, layout
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
 from ansible_collections.edgemgr.edge.plugins.modules import artifact_store
-from ansible_collections.edgemgr.edge.plugins.plugin_utils import access, clock, receive
+from ansible_collections.edgemgr.edge.plugins.plugin_utils import access, host_arguments, receive
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +34,6 @@ def test_a_node_that_cannot_run_a_module_is_refused_with_its_reason(path: Path) 
 def test_what_was_captured_of_preflight_carries_that_refusal(path: Path) -> None:
     case = json.loads(path.read_text())
     result = case["preflight"]["res"]
-    assert case["preflight"]["role"] == "edgemgr.edge.preflight"
     assert [each["code"] for each in result["edge_refusals"]] == [case["expected_code"]]
     assert result["edge_code"] == case["expected_code"]
     assert result["changed"] is False
@@ -60,14 +59,30 @@ def test_a_wrong_clock_is_never_accused_of_more_than_it_is(asked: float, took: f
         assert found * off > 0
 
 
+@given(asked=st.floats(1e8, 1e9), took=st.floats(0, 600), off=st.floats(-1e6, 1e6), limit=st.integers(1, 300))
+def test_what_the_node_decides_by_itself_the_controller_would_decide_too(
+    asked: float, took: float, off: float, limit: int
+) -> None:
+    node_at = asked + took + off
+    if not clock.needs_answer(node_at, asked, limit):
+        alone = clock.check_clock(clock.skew_s(node_at, asked, node_at), limit)
+        together = clock.check_clock(clock.skew_s(node_at, asked, asked + took), limit)
+        assert alone.verdict == together.verdict
+
+
 def test_a_clock_beyond_the_limit_is_refused_with_the_direction() -> None:
-    assert clock.judge(-60.0, 60)[1] is None
-    verdict, refusal = clock.judge(-3600.4, 60)
-    assert verdict["verdict"] == "block"
-    assert refusal is not None
-    assert refusal["code"] == "E-PRE-CLOCK"
-    assert "at least 3600 s behind" in refusal["message"]
-    assert "ahead of" in clock.judge(90.0, 60)[0]["detail"]
+    assert clock.check_clock(-60.0, 60).verdict == "pass"
+    behind = clock.check_clock(-3600.4, 60)
+    assert (behind.verdict, behind.code) == ("block", "E-PRE-CLOCK")
+    assert "at least 3600 s behind" in behind.detail
+    assert behind.hint
+    assert "ahead of" in clock.check_clock(90.0, 60).detail
+
+
+def test_arguments_come_from_the_host_as_they_are_unless_the_task_gives_them() -> None:
+    host = {"edge_site": "{{ 1/0 }}", "edge_attempt": 7, "edge_arch": "amd64", "inventory_hostname": "x"}
+    found = host_arguments.arguments("bootstrap", {"arch": "arm64"}, host)
+    assert found == {"site": "{{ 1/0 }}", "attempt": 7, "arch": "arm64"}
 
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes

@@ -135,3 +135,12 @@ def test_a_lock_that_others_may_open_is_replaced_by_one_of_our_own(node_root: Pa
             assert lock.stat().st_mode & 0o777 == 0o600
     finally:
         os.close(held)
+
+
+def test_the_lock_names_its_last_holder(node_root: Path) -> None:
+    for attempt in (1007, 8000):
+        with fence.hold(attempt, 0):
+            holder = json.loads(Path(layout.LOCK).read_text())
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert holder == {"attempt": 8000, "pid": os.getpid(), "started": int(started)}
+    assert json.loads(Path(layout.LOCK).read_text()) == holder  # it may still be verifying

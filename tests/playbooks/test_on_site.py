@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ SITE = "site-1"
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(
         tmp_path_factory.mktemp("lab"),
-        subnet=f"10.203.{os.getpid() % 250}.0/24",
+        subnet=f"10.211.{os.getpid() % 250}.0/24",
         base=Settings().lab_dir / "base",
     )
     try:
@@ -62,6 +63,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_standin_release(directory / "big" / VERSION, VERSION, images_mib=48)
     write_standin_release(directory / "crash" / VERSION, VERSION, faults={"crash": 1})
     write_standin_release(directory / "never_ready" / VERSION, VERSION, faults={"never_ready": 1})
+    write_standin_release(directory / "slow" / VERSION, VERSION, faults={"start_delay_s": 25})
     return directory
 
 
@@ -69,11 +71,15 @@ def bootstrap_variables(releases: Path, version: str = VERSION, kind: str = "") 
     return {"edge_k3s_version": version, "edge_artifacts": release_artifacts(releases / kind / version)}
 
 
+def steps(task: Any) -> list[str]:
+    return [each["step"] for each in task.result["edge_steps"]]
+
+
 def roles(tasks: list[Any]) -> list[tuple[str, str]]:
     return [(each.event, each.role.rpartition(".")[2]) for each in tasks]
 
 
-ALL_OK = [("runner_on_ok", role) for role in ("preflight", "artifacts", "k3s", "report")]
+ALL_OK = [("runner_on_ok", "bootstrap")]
 
 
 @pytest.mark.parametrize("version", [VERSION, OLD])
@@ -84,6 +90,7 @@ def test_an_empty_site_ends_healthy_a_second_run_changes_nothing_and_a_reset_lea
     variables = bootstrap_variables(releases, version)
     first = site.play("bootstrap", **variables)
     assert roles(first) == ALL_OK
+    assert steps(first[0]) == ["preflight", "send", "preflight", "place", "start", "verify"]
     observation = first[-1].result["edge_observation"]
     assert observation["health"] == "healthy"
     assert observation["k3s_version"] == observation["kubelet_version"] == version
@@ -95,7 +102,8 @@ def test_an_empty_site_ends_healthy_a_second_run_changes_nothing_and_a_reset_lea
 
     again = site.play("bootstrap", **variables)
     assert roles(again) == ALL_OK
-    assert not any(task.result["changed"] for task in again)
+    assert steps(again[0]) == ["preflight", "place", "verify"]
+    assert again[0].result["changed"] is False
     verified = site.play("verify", edge_k3s_version=version)
     assert verified[-1].result["edge_observation"]["cluster_id"] == observation["cluster_id"]
 
@@ -126,9 +134,12 @@ def test_a_reset_ends_containers_with_all_their_processes_and_unmounts_what_is_l
 
 def test_check_mode_on_an_empty_site_tells_everything_and_changes_nothing(site: SitePlaybooks, releases: Path) -> None:
     before = site.snapshot()
-    tasks = site.play("bootstrap", check=True, **bootstrap_variables(releases))
-    assert roles(tasks) == ALL_OK
-    assert [task.result["changed"] for task in tasks] == [False, True, True, False]
+    (task,) = site.play("bootstrap", check=True, **bootstrap_variables(releases))
+    assert roles([task]) == ALL_OK
+    changes = task.result["edge_changes"]
+    assert [each.split()[0] for each in changes[:2]] == ["send", "send"]
+    assert changes[-1] == "start k3s"
+    assert task.result["edge_observation"]["health"] == "failing"
     assert site.snapshot() == before
 
 
@@ -136,12 +147,13 @@ def test_a_change_of_the_profile_is_shown_then_made_then_settled(site: SitePlayb
     variables = bootstrap_variables(releases)
     site.play("bootstrap", **variables)
     changed = {**variables, "edge_k3s_config": {"disable": ["traefik"], "node-label": ["note={{ 1/0 }}"]}}
-    (_, _, would, _) = site.play("bootstrap", check=True, **changed)
+    (would,) = site.play("bootstrap", check=True, **changed)
     assert 'disable:\n  - "traefik"' in would.result["diff"][0]["after"]
-    (_, _, did, report) = site.play("bootstrap", **changed)
+    (did,) = site.play("bootstrap", **changed)
     assert did.result["edge_changes"] == would.result["edge_changes"]
+    assert steps(did) == ["preflight", "place", "restart", "verify"]
     assert "note={{ 1/0 }}" in site.shell("cat /etc/rancher/k3s/config.yaml")
-    assert report.result["edge_observation"]["health"] == "healthy"
+    assert did.result["edge_observation"]["health"] == "healthy"
     assert not any(task.result["changed"] for task in site.play("bootstrap", **changed))
 
 
@@ -192,9 +204,10 @@ def test_a_site_that_cannot_be_bootstrapped_is_refused_and_left_as_it_is(
     try:
         before = site.snapshot()
         tasks = site.play("bootstrap", **bootstrap_variables(releases))
-        assert roles(tasks) == [("runner_on_failed", "preflight")]
+        assert roles(tasks) == [("runner_on_failed", "bootstrap")]
         assert [each["code"] for each in tasks[0].result["edge_refusals"]] == [code]
         assert tasks[0].result["edge_hint"]
+        assert tasks[0].result["changed"] is False
         assert site.snapshot() == before
     finally:
         site.shell(mend)
@@ -221,8 +234,9 @@ def test_another_version_is_refused_on_a_running_site(site: SitePlaybooks, relea
 
 def test_an_option_that_the_version_does_not_know_is_named(site: SitePlaybooks, releases: Path) -> None:
     variables = {**bootstrap_variables(releases, OLD), "edge_k3s_config": {"embedded-registry": True}}
-    (*_, last) = site.play("bootstrap", **variables)
+    (last,) = site.play("bootstrap", **variables)
     assert last.code == "E-K3S-OPTION"
+    assert last.result["changed"] is True
     assert "'embedded-registry'" in last.result["msg"]
     assert last.result["edge_retry"] == "never"
     del variables["edge_k3s_config"]
@@ -230,7 +244,7 @@ def test_an_option_that_the_version_does_not_know_is_named(site: SitePlaybooks, 
 
 
 def test_a_k3s_that_crashes_is_reported_with_its_log(site: SitePlaybooks, releases: Path) -> None:
-    (*_, last) = site.play("bootstrap", **bootstrap_variables(releases, kind="crash"))
+    (last,) = site.play("bootstrap", **bootstrap_variables(releases, kind="crash"))
     assert last.code in ("E-K3S-CRASH", "E-VERIFY-SERVICE")
     assert last.result["edge_log"]
 
@@ -284,7 +298,29 @@ def test_a_link_cut_while_files_travel_costs_only_what_had_not_come(site: SitePl
     site.lab.restore(SITE)
     tasks = site.play("bootstrap", **variables)
     assert roles(tasks) == ALL_OK
-    assert 0 < tasks[1].result["edge_sent_bytes"] <= total - (12 << 20)
+    assert 0 < tasks[0].result["edge_sent_bytes"] <= total - (12 << 20)
+
+
+def test_a_link_cut_while_k3s_starts_is_unreachable_and_the_next_attempt_waits_for_the_survivor(
+    site: SitePlaybooks, releases: Path
+) -> None:
+    variables = bootstrap_variables(releases, kind="slow")
+    process = site.start("bootstrap", **variables)
+    deadline = time.monotonic() + 60
+    while site.shell("systemctl show k3s -p ActiveState --value").strip() != "activating":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    site.lab.cut(SITE)
+    output, _ = process.communicate(timeout=60)
+    assert '"runner_on_unreachable"' in output.splitlines()[-1]
+    survivor = json.loads(site.shell("cat /run/lock/edgemgr.lock"))
+    assert site.shell(f"cat /proc/{survivor['pid']}/comm").startswith("python3")
+
+    site.lab.restore(SITE)
+    (task,) = site.play("bootstrap", **variables)
+    assert roles([task]) == ALL_OK
+    assert task.result["edge_changes"] == []  # the survivor had done it all, and k3s was started once
+    assert site.shell("systemctl show k3s -p NRestarts --value").strip() == "0"
 
 
 @pytest.mark.parametrize("delay_s", [1.5, 3.0, 4.5])

@@ -114,7 +114,6 @@ def add_attempt(database: Database, operation_id: int, number: int = 1, **fields
                 "worker_id": "w-1",
                 "batch": "b-1",
                 "started_at": now - timedelta(seconds=40),
-                "lease_until": now + timedelta(seconds=30),
                 **fields,
             }
         )
@@ -199,7 +198,6 @@ def add_fleet(database: Database, count: int) -> None:
                         number=1,
                         worker_id="w-1",
                         batch="b-1",
-                        lease_until=now + timedelta(seconds=30),
                         outcome="unreachable" if is_away else None,
                     )
                 )

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,11 @@ class PostgresServer:
         prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         subprocess.run([*prefix, *command], check=True, capture_output=True, timeout=60, cwd="/")
 
-    def start(self) -> None:
+    def start(self, *, is_durable: bool = False, addresses: Sequence[str] = ()) -> None:
+        """Start it; unless `is_durable`, what it commits is not synced to the disk, which tests can do without.
+
+        With `addresses` of ours, those on the same networks may connect as well.
+        """
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
             os.chown(self.directory, owner.pw_uid, owner.pw_gid)
@@ -47,8 +52,13 @@ class PostgresServer:
         self._as_owner(
             str(self.programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"
         )
-        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.directory}"
-        options += " -c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=60"
+        if addresses:
+            with (data / "pg_hba.conf").open("a") as file:
+                file.write("host all all samenet trust\n")
+        listen = ",".join(("127.0.0.1", *addresses))
+        options = f"-c listen_addresses={listen} -c port={self.port} -c unix_socket_directories={self.directory}"
+        options += " -c shared_buffers=64MB -c max_connections=60"
+        options += "" if is_durable else " -c fsync=off -c full_page_writes=off"
         self._as_owner(
             str(self.programs / "pg_ctl"),
             "-D",

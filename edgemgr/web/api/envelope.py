@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 API_VERSION = "edgemgr/v1"
 LIMIT_MAX = 1000
 OFFSET_MAX = 2**31 - 1
+ID_MAX = 2**63 - 1
 
 T = TypeVar("T")
 

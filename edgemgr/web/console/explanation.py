@@ -47,7 +47,7 @@ def explain(
     head = next((operation for operation in operations if operation.is_head), None)
     is_routine = head is not None and head.kind == OperationKind.PROBE and head.priority == Priority.BACKGROUND
     if head is not None and not is_routine:
-        return _under_way(head, attempt, has_worker=has_worker, now=now)
+        return _under_way(row, head, attempt, has_worker=has_worker, now=now)
     ended = next((op for op in operations if op.finished_at and op.kind != OperationKind.PROBE), None)
     if ended is not None and ended.state in (OperationState.FAILED, OperationState.EXPIRED):
         return Explanation(
@@ -59,7 +59,9 @@ def explain(
     return _at_rest(row)
 
 
-def _under_way(head: Operation, attempt: Attempt | None, *, has_worker: bool, now: datetime) -> Explanation:
+def _under_way(
+    row: SiteRow, head: Operation, attempt: Attempt | None, *, has_worker: bool, now: datetime
+) -> Explanation:
     title = _title(head.kind)
     if head.state == OperationState.RUNNING:
         has_log = attempt is not None and attempt.operation_id == head.id
@@ -81,6 +83,13 @@ def _under_way(head: Operation, attempt: Attempt | None, *, has_worker: bool, no
             f"{title} waits until the site answers{why}",
             f"Nothing to do: the site is tried again and again, and {head.kind} starts within seconds when it answers. "
             f"That is given up on {utc(head.deadline_at)}.",
+        )
+    if head.waiting_for == WaitingFor.RESUME:
+        return Explanation(
+            "wait",
+            f"{title} waits: an operator paused this site{f', {row.paused_why}' if row.paused_why else ''}.",
+            "It goes on when the site is resumed:",
+            _command("queue resume", row.name),
         )
     if head.waiting_for == WaitingFor.BACKOFF:
         return Explanation(

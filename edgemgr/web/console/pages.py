@@ -12,6 +12,7 @@ from edgemgr.model.timestamp import utc_now
 from edgemgr.web.appliance import Appliance
 from edgemgr.web.console.log_view import LogQuery, read_end
 from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
+from edgemgr.web.console.queue_view import read_queue
 from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
 from edgemgr.web.console.site_view import read_history, read_site
 from edgemgr.web.rendering import render
@@ -50,3 +51,11 @@ def operations(request: Request, appliance: Appliance, query: Annotated[Operatio
     with appliance.database.read() as session:
         found = read_operations(session, query)
     return render(request, "operations.html", list=found, waits=waits, now=utc_now())
+
+
+@router.get("/queue")
+def queue(request: Request, appliance: Appliance) -> Response:
+    """What runs, what waits and for what."""
+    with appliance.database.read() as session:
+        view = read_queue(session, appliance.settings, utc_now())
+    return render(request, "queue.html", view=view)

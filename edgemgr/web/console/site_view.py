@@ -11,9 +11,10 @@ from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Cluster
 from edgemgr.model.event import Event
 from edgemgr.model.operation import Operation, OperationKind
+from edgemgr.model.operation_filter import OperationFilter
 from edgemgr.model.selector import Selector
-from edgemgr.queue.identity import is_dead
-from edgemgr.store import events, history, queries, workers
+from edgemgr.queue.identity import living
+from edgemgr.store import events, history, operation_search, queries
 from edgemgr.store.database import Session
 from edgemgr.store.queries import SiteRow
 from edgemgr.web.console.explanation import Explanation, explain
@@ -22,7 +23,7 @@ from edgemgr.web.console.facts import Fact, facts_of
 OPERATIONS_SHOWN = 15
 EVENTS_SHOWN = 50
 #: A probe has no playbook and therefore no log.
-_KINDS_WITH_LOG = tuple(kind.value for kind in OperationKind if kind is not OperationKind.PROBE)
+_KINDS_WITH_LOG = tuple(kind for kind in OperationKind if kind is not OperationKind.PROBE)
 #: How far back the newest attempt is looked for.
 _RECENT_OPERATIONS = 5
 
@@ -93,7 +94,8 @@ def read_history(session: Session, name: str) -> SiteHistory:
 
 def newest_attempt(session: Session, site_id: int) -> LoggedAttempt | None:
     """The attempt that runs or ran last, of a kind that leaves a log."""
-    recent = history.list_operations(session, site_ids=[site_id], kinds=_KINDS_WITH_LOG, limit=_RECENT_OPERATIONS)
+    wanted = OperationFilter(site_ids=(site_id,), kinds=_KINDS_WITH_LOG)
+    recent = operation_search.list_operations(session, wanted, limit=_RECENT_OPERATIONS)
     found = [
         LoggedAttempt(row.operation, attempt)
         for row in recent
@@ -126,9 +128,9 @@ def chosen_attempt(session: Session, site_id: int, operation_id: int, number: in
 
 
 def _newest_operations(session: Session, site_id: int) -> list[Operation]:
-    rows = history.list_operations(session, site_ids=[site_id], limit=OPERATIONS_SHOWN)
+    rows = operation_search.list_operations(session, OperationFilter(site_ids=(site_id,)), limit=OPERATIONS_SHOWN)
     return [row.operation for row in rows]
 
 
 def _anybody_works(session: Session) -> bool:
-    return any(not is_dead(worker) for worker in workers.running(session))
+    return bool(living(session))

@@ -139,6 +139,7 @@ def test_no_page_of_documentation_loads_scripts_from_elsewhere(client: TestClien
         "/api/v1/sites/{name}/events",
         "/api/v1/operations",
         "/api/v1/operations/{operation_id}",
+        "/api/v1/queue",
     }
 
 

@@ -56,6 +56,9 @@ class Sshd:
             f"Port {self.port}\n{listen}HostKey {self.directory}/host_key\nPidFile none\nUsePAM no\nStrictModes no\n"
             f"AuthorizedKeysFile {self.directory}/client_key.pub\nPermitRootLogin prohibit-password\n"
             "PasswordAuthentication no\nLogLevel VERBOSE\nMaxStartups 200\nUseDNS no\n"
+            # A home of its own: the shell of a session reads the .bashrc there, and that of this machine's root may
+            # be slow.
+            f"SetEnv HOME={self.directory}\n"
         )
         command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
         with self._log.open("wb") as log:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgemgr.errors import Retry
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.operation import OperationState, WaitingFor
-from edgemgr.queue.retry import CONTACT_PAUSE_S, FAILURE_PAUSE_S, Spent, decide
+from edgemgr.queue.retry import CONTACT_PAUSE_S, FAILURE_PAUSE_S, TABLE, Spent, decide
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -25,7 +25,6 @@ def spent(**changes: object) -> Spent:
         "lost": 0,
         "max_lost": 3,
         "unreached": 0,
-        "deadline_at": NOW + timedelta(days=7),
     }
     return Spent(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -67,19 +66,25 @@ def test_success_counts_even_if_somebody_asked_to_cancel_in_the_meantime() -> No
     assert decision.state is OperationState.SUCCEEDED
 
 
-def test_a_repeat_that_would_come_after_the_deadline_is_not_promised() -> None:
-    late = spent(deadline_at=NOW + timedelta(seconds=1))
-    assert decide(AttemptResult(Outcome.FAILED), late, NOW, highest).state is OperationState.EXPIRED
+def test_what_was_the_appliances_own_fault_costs_the_operation_nothing_but_time() -> None:
+    stopped = decide(AttemptResult(Outcome.LOST, retry=Retry.FREE), spent(lost=3), NOW, highest)
+    assert (stopped.state, stopped.not_before, stopped.costs_loss) == (OperationState.QUEUED, NOW, False)
+    no_room = decide(AttemptResult(Outcome.FAILED, retry=Retry.FREE), spent(attempts=2), NOW, highest)
+    assert (no_room.state, no_room.waiting_for) == (OperationState.QUEUED, WaitingFor.BACKOFF)
+    assert not no_room.costs_attempt
 
 
 @given(unreached=st.integers(0, 10_000), part=st.floats(0, 1))
-def test_the_pause_before_the_next_try_grows_but_stays_within_its_bounds(unreached: int, part: float) -> None:
+def test_the_pause_before_the_next_try_is_drawn_from_all_below_a_ceiling_that_doubles_up_to_its_cap(
+    unreached: int, part: float
+) -> None:
     decision = decide(
         AttemptResult(Outcome.UNREACHABLE), spent(unreached=unreached), NOW, lambda low, high: low + part * (high - low)
     )
     assert decision.not_before is not None
     pause = (decision.not_before - NOW).total_seconds()
-    assert CONTACT_PAUSE_S[0] / 2 - 1e-6 <= pause <= CONTACT_PAUSE_S[1] + 1e-6
+    ceiling = min(CONTACT_PAUSE_S[1], CONTACT_PAUSE_S[0] * 2.0 ** min(unreached, 20))
+    assert pause == pytest.approx(part * ceiling, abs=1e-5)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -87,3 +92,15 @@ def test_the_pause_before_the_next_try_grows_but_stays_within_its_bounds(unreach
 def test_every_outcome_ends_an_operation_or_says_when_it_runs_again(outcome: Outcome, attempts: int, lost: int) -> None:
     decision = decide(AttemptResult(outcome), spent(attempts=attempts, lost=lost), NOW, highest)
     assert (decision.state is OperationState.QUEUED) == (decision.not_before is not None)
+
+
+def test_the_table_has_a_row_for_every_outcome() -> None:
+    assert set(TABLE) == set(Outcome)
+
+
+@pytest.mark.parametrize("outcome", [row for row in Outcome if TABLE[row].then is not OperationState.QUEUED])
+def test_an_outcome_that_ends_an_operation_costs_it_nothing(outcome: Outcome) -> None:
+    decision = decide(AttemptResult(outcome), spent(), NOW, highest)
+    assert decision.state is TABLE[outcome].then
+    assert not decision.costs_attempt
+    assert not decision.costs_loss

@@ -92,6 +92,12 @@ def test_a_backoff_tells_when_the_next_try_is_and_how_to_have_it_now() -> None:
     assert found.command == "edgemgr operation retry 9"
 
 
+def test_a_paused_site_tells_why_and_how_it_goes_on() -> None:
+    found = of(row(paused_why="the shop is being rebuilt"), operation(waiting_for="resume"))
+    assert found.sentence == "Bootstrap waits: an operator paused this site, the shop is being rebuilt."
+    assert found.command == "edgemgr queue resume store-1"
+
+
 def test_an_operation_that_nobody_can_take_up_says_so() -> None:
     assert of(row(), operation(), has_worker=False).command == "edgemgr worker"
     assert of(row(), operation()).sentence == "Bootstrap waits for its turn."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.edgemgr.edge.plugins.plugin_utils import access
+from ansible_collections.edgemgr.edge.plugins.plugin_utils import access, host_arguments
 
 
 class ActionModule(ActionBase):
@@ -16,4 +16,5 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Carry out the task."""
         super().run(tmp, task_vars)
-        return access.execute(self, "report", self._task.args, task_vars or {})
+        host = task_vars or {}
+        return access.execute(self, "report", host_arguments.arguments("report", self._task.args, host), host)

@@ -30,24 +30,30 @@ class EdgeError(Exception):
         return dict(self.details, msg=self.message, edge_code=self.code, edge_hint=self.hint, edge_retry=self.retry)
 
 
-def run(module: Any, body: Callable[[Any], dict[str, Any]]) -> None:
-    """Run `body(module.params)` and leave with its result, or with the failure that it met."""
+def run(module: Any, body: Callable[[Any], dict[str, Any]], so_far: Callable[[], dict[str, Any]] = dict) -> None:
+    """Run `body(module)` and leave with its result, or with the failure that it met.
+
+    `so_far` gives what was done until then: keys that belong to the result in either case.
+    """
     try:
         result = body(module)
-    except EdgeError as failure:
-        module.fail_json(**failure.result())
-    except subprocess.TimeoutExpired as exc:
-        module.fail_json(
-            msg=f"`{' '.join(exc.cmd)}` did not end within {exc.timeout:g} s",
-            edge_code="E-NODE-SLOW",
-            edge_hint="Look at the node's load and disk (top, dmesg); the next attempt goes on.",
-            edge_retry=BUDGETED,
+    except (EdgeError, subprocess.TimeoutExpired, OSError) as exc:
+        module.fail_json(**{**so_far(), **_known(exc).result()})
+    module.exit_json(**{**so_far(), **result})
+
+
+def _known(exc: EdgeError | subprocess.TimeoutExpired | OSError) -> EdgeError:
+    if isinstance(exc, EdgeError):
+        return exc
+    if isinstance(exc, subprocess.TimeoutExpired):
+        return EdgeError(
+            "E-NODE-SLOW",
+            f"`{' '.join(exc.cmd)}` did not end within {exc.timeout:g} s",
+            "Look at the node's load and disk (top, dmesg); the next attempt goes on.",
         )
-    except OSError as exc:  # a full or read-only disk, a missing right: the file's name is in the message
-        module.fail_json(
-            msg=f"the node's file system refused: {exc}",
-            edge_code="E-NODE-IO",
-            edge_hint="Look at the node's disk (df, dmesg); what was already done stays and the next attempt goes on.",
-            edge_retry=BUDGETED,
-        )
-    module.exit_json(**result)
+    # A full or read-only disk, a missing right: the file's name is in the message.
+    return EdgeError(
+        "E-NODE-IO",
+        f"the node's file system refused: {exc}",
+        "Look at the node's disk (df, dmesg); what was already done stays and the next attempt goes on.",
+    )

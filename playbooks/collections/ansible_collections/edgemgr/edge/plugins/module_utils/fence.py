@@ -68,6 +68,7 @@ def hold(
         refuse_stale(attempt)
         if recorded_attempt() < attempt:
             write_file(layout.FENCE_RECORD, json.dumps({"attempt": attempt}).encode() + b"\n", 0o600, 0o700)
+        _name_holder(descriptor, attempt)
         yield
     finally:
         os.close(descriptor)
@@ -93,6 +94,18 @@ def look(
         finally:
             os.close(descriptor)
     refuse_stale(attempt)
+
+
+def _name_holder(descriptor: int, attempt: int) -> None:
+    """Write into the lock file who works for which attempt, so that a canceled one can be found and ended.
+
+    Stays there afterwards: the process may still verify. The time of its start tells it from a later process of the
+    same number (proc_pid_stat(5), field 22, in clock ticks since the boot).
+    """
+    with open("/proc/self/stat", encoding="utf-8") as handle:
+        started = int(handle.read().rpartition(")")[2].split()[19])
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"attempt": attempt, "pid": os.getpid(), "started": started}).encode(), 0)
 
 
 def _acquire(

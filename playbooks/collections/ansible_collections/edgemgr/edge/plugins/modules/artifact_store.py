@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: artifact_store
 short_description: Open and complete files in the node's content store
 description:
-  - Used by the action plugin C(artifacts); a playbook calls that one.
+  - Used by the action plugin C(bootstrap); a playbook calls that one.
   - The store holds files named by their sha256 in C(/var/lib/edgemgr/cache/sha256).
   - A file that is still coming ends in C(.part).
   - Takes the fence. The bytes themselves travel between two calls, without it.

@@ -73,81 +73,27 @@ edge_retry:
   returned: failed
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.edgemgr.edge.plugins.module_utils import marker, service
-from ansible_collections.edgemgr.edge.plugins.module_utils.cluster_verdict import FAILING, Unmet
-from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError, run
-from ansible_collections.edgemgr.edge.plugins.module_utils.observation import observe
-
-POLL_S = 1.0
-HINTS = {
-    "E-VERIFY-SERVICE": "Read `journalctl -u k3s` on the node.",
-    "E-VERIFY-API": "Read `journalctl -u k3s` on the node.",
-    "E-VERIFY-VERSION": "Restart k3s on the node, or bootstrap the site again.",
-    "E-VERIFY-NODE": "Look at `edgemgr kubectl SITE -- describe node`.",
-    "E-VERIFY-PODS": "Look at `edgemgr kubectl SITE -- get pods -n kube-system`.",
-    "E-VERIFY-IMAGES": "The release's image archive lacks these images, or the node's disk is too full to keep them.",
-}
+from ansible_collections.edgemgr.edge.plugins.module_utils import marker, observation, service, verify
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError, run
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     """Look until all is well or the time is over."""
     params = module.params
-    disabled = set((marker.read() or {}).get("disabled_components", []))
     if module.check_mode:
-        observation, unmet = observe(params["site"], params["version"], disabled)
-        return {"changed": False, "edge_observation": observation, "edge_unmet": _shown(unmet), "edge_waited_s": 0.0}
-    _refuse_absent(params)
-    began_at = time.monotonic()
-    crashes_before = service.restarts()
-    while True:
-        observation, unmet = observe(params["site"], params["version"], disabled)
-        waited_s = time.monotonic() - began_at
-        crashes = service.restarts() - crashes_before
-        if crashes > 0 and not unmet:
-            # It is up at this moment, but was down a moment ago: what is up has to stay up.
-            crashes_before += crashes
-            unmet = [Unmet("E-VERIFY-SERVICE", "k3s has just restarted by itself", FAILING)]
-        if not unmet:
-            return {"changed": False, "edge_observation": observation, "edge_waited_s": round(waited_s, 1)}
-        if crashes >= service.CRASHES:
-            message = f"k3s crashed {crashes} times in {waited_s:.0f} s"
-            raise _failure([Unmet("E-VERIFY-SERVICE", message, FAILING), *unmet], observation, waited_s)
-        if waited_s >= params["timeout_s"]:
-            raise _failure(unmet, observation, waited_s)
-        time.sleep(POLL_S)
-
-
-def _refuse_absent(params: dict[str, Any]) -> None:
+        return verify.look(params["site"], params["version"])
     if marker.read() is None and service.state()["LoadState"] == "not-found":
         raise EdgeError(
             "E-VERIFY-ABSENT",
             "k3s is not installed on {0}".format(params["site"]),
             "Bootstrap the site.",
             NEVER,
-            edge_observation=observe(params["site"], "", set())[0],
+            edge_observation=observation.observe(params["site"], "", set())[0],
         )
-
-
-def _failure(unmet: list[Unmet], observation: dict[str, Any], waited_s: float) -> EdgeError:
-    first = unmet[0]
-    return EdgeError(
-        first.code,
-        first.message,
-        HINTS[first.code],
-        BUDGETED,
-        edge_observation=observation,
-        edge_unmet=_shown(unmet),
-        edge_waited_s=round(waited_s, 1),
-        edge_log=service.log_tail(),
-    )
-
-
-def _shown(unmet: list[Unmet]) -> list[dict[str, str]]:
-    return [{"code": each.code, "message": each.message} for each in unmet]
+    return verify.await_health(params["site"], params["version"], params["timeout_s"], still_ours=lambda: None)
 
 
 def main() -> None:

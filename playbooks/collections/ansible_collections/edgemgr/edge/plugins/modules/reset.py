@@ -11,6 +11,7 @@ short_description: Remove the k3s that edgemgr installed, with all its data
 description:
   - Ends k3s and its containers, then removes the service, the configuration, the data (volumes included) and the
     files of edgemgr.
+  - Refuses what is not a systemd node, and a k3s that edgemgr did not install, before anything is changed.
   - Leaves what was in C(/etc/rancher/k3s) before and a k3s that edgemgr did not install.
   - Leaves the record of attempts, without which a late older attempt could install everything again.
 author: The edgemgr authors
@@ -36,11 +37,26 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+edge_steps:
+  description: What was done, in order, each with step, seconds and changed.
+  type: list
+  elements: dict
+  returned: always
 edge_changes:
   description: What was (or would be) removed.
   type: list
   elements: str
-  returned: success
+  returned: always
+edge_checks:
+  description: Every check with its verdict (pass, warn, block) and what was found.
+  type: list
+  elements: dict
+  returned: when the fence let the attempt pass
+edge_refusals:
+  description: The blocking checks, each with code, message, hint and check. The task fails if there is one.
+  type: list
+  elements: dict
+  returned: when the fence let the attempt pass
 edge_observation:
   description: What is left to report, the word that makes the attempt a success.
   type: dict
@@ -66,16 +82,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
-    checks_k3s,
+    check,
     fence,
     k3s_unit,
     layout,
     marker,
     node_facts,
+    preflight,
     service,
 )
-from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError, run
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sync_directory, write_file
+from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
 KILLALL_TIMEOUT_S = 180
 TREES = (
@@ -92,26 +110,28 @@ FILES = (layout.UNIT_FILE, layout.KILLALL, layout.UNINSTALL)
 PARENTS = ("/etc/rancher", layout.RANCHER_DIR)
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
-    """Remove everything under the fence; in check mode only tell."""
+def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
+    """Fence → preflight → remove; in check mode only tell."""
     params = module.params
-    if module.check_mode:
+    with steps.step("preflight"):
         fence.look(params["attempt"], params["fence_wait_s"])
-        return _result(_what_is_there())
-    with fence.hold(params["attempt"], params["fence_wait_s"]):
-        there = _what_is_there()
-        if there:
-            _remove(marker.read())
-        return _result(there)
+        checks = preflight.check_reset()
+        preflight.refuse(checks)
+    steps.found.update(check.results(checks))
+    if module.check_mode:
+        steps.changes += ["remove " + path for path in _what_is_there()]
+    else:
+        with fence.hold(params["attempt"], params["fence_wait_s"]), steps.step("remove"):
+            there = _what_is_there()
+            steps.changes += ["remove " + path for path in there]
+            if there:
+                _remove(marker.read())
+    return {"edge_observation": {"health": "unknown", "health_reason": "k3s was removed"}}
 
 
 def _what_is_there() -> list[str]:
-    """Everything of ours on the node; refuses a k3s that is not ours."""
-    installed = marker.read()
-    if installed is None:
-        foreign = checks_k3s.check_owner(node_facts.foreign_k3s(), None, None, active=False)
-        if foreign.code:
-            raise EdgeError(foreign.code, foreign.detail, foreign.hint, NEVER)
+    """Everything of ours on the node."""
+    if marker.read() is None:
         candidates = [layout.PROGRAM_DIR, layout.STATE_DIR + "/cache"]  # files of a bootstrap that never got further
     else:
         candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES]
@@ -197,14 +217,6 @@ def _mounts() -> list[str]:
     return [line.split()[1].replace("\\040", " ") for line in lines]
 
 
-def _result(there: list[str]) -> dict[str, Any]:
-    return {
-        "changed": bool(there),
-        "edge_changes": ["remove " + path for path in there],
-        "edge_observation": {"health": "unknown", "health_reason": "k3s was removed"},
-    }
-
-
 def main() -> None:
     """Read the arguments and run."""
     module = AnsibleModule(
@@ -214,7 +226,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, body)
+    steps = Steps()
+    run(module, lambda module: body(module, steps), steps.results)
 
 
 if __name__ == "__main__":

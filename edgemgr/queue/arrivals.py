@@ -1,0 +1,131 @@
+"""Arrivals: the sites of a claim, tried by their greeting and entered one by one, handed out as groups when ready.
+
+Who does not answer never reaches Ansible, and nobody waits for him: those that are ready go as soon as no further one
+is near. Every group costs an ansible-runner of its own (half a second of CPU and 80 MB before it does anything), so
+that each group gathers for longer than the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from edgemgr.errors import Retry
+from edgemgr.links.probe import Probe, ProbeVerdict, probe_many
+from edgemgr.model.attempt import AttemptResult, Outcome
+from edgemgr.model.target import Target
+from edgemgr.store.addresses import Address
+from edgemgr.store.claim import Claimed
+
+logger = logging.getLogger(__name__)
+
+#: So long the first group waits for one more site to answer, and for one that has answered to be entered.
+ANSWER_GAP_S = 0.5
+ENTER_GAP_S = 2.0
+#: A group waits so long at most.
+GATHER_MAX_S = 30.0
+
+Ready = tuple[Claimed, Target]
+
+
+class Arrivals:
+    """One claim on its way. `enter` opens the way to a site, or settles it and returns None; it runs in `pool`."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        enter: Callable[[Claimed], Target | None],
+        settle: Callable[[int, AttemptResult], None],
+        timeout_s: float,
+    ) -> None:
+        self._pool = pool
+        self._enter = enter
+        self._settle = settle
+        self._timeout_s = timeout_s
+        self._came: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()  # None: a site that will not come
+        self._entering: set[int] = set()  #: sites that answered and are being entered
+
+    def groups(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> Iterator[list[Ready]]:
+        """Every site of the claim that could be entered, in groups; who failed lately stands behind the others."""
+        self._pool.submit(self._try_all, claimed, addresses)
+        left, gap_s = len(claimed), ANSWER_GAP_S
+        while left:
+            group: list[Ready] = []
+            deadline = math.inf
+            while left:
+                try:
+                    came = self._came.get(timeout=self._patience_s(gap_s, deadline) if group else None)
+                except queue.Empty:
+                    break
+                left -= 1
+                if came is not None:
+                    group.append(came)
+                    deadline = min(deadline, time.monotonic() + GATHER_MAX_S)
+            if group:
+                yield sorted(group, key=_order)
+                gap_s *= 2
+
+    def _patience_s(self, gap_s: float, deadline: float) -> float:
+        wait_s = max(gap_s, ENTER_GAP_S) if self._entering else gap_s
+        return max(0.0, min(wait_s, deadline - time.monotonic()))
+
+    def _try_all(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> None:
+        """Look at every address once: behind one jump host there may be hundreds of sites."""
+        doors: dict[tuple[str, int], list[Claimed]] = {}
+        for item in claimed:
+            at = addresses.get(item.operation.site_id)
+            if at is None:
+                self._begin(item)  # the site is gone: entering it says so
+            else:
+                doors.setdefault((at.address, at.port), []).append(item)
+
+        def found(door: tuple[str, int], probe: Probe) -> None:
+            for item in doors.pop(door):
+                at = addresses[item.operation.site_id]
+                if probe.answers or probe.verdict is ProbeVerdict.NOT_TRIED or not at.is_pinned:
+                    self._begin(item)
+                else:
+                    self._settle(item.attempt.id or 0, _unreached(item.site_name, at, probe))
+                    self._came.put(None)
+
+        try:
+            probe_many([(door, *door) for door in doors], self._timeout_s, on_result=found)
+        except Exception:
+            logger.exception("the sites of a claim could not be tried")
+        for items in doors.values():  # what was not tried is entered as it is
+            for item in items:
+                self._begin(item)
+
+    def _begin(self, item: Claimed) -> None:
+        self._entering.add(item.operation.site_id)
+        self._pool.submit(self._open, item)
+
+    def _open(self, item: Claimed) -> None:
+        target = None
+        try:
+            target = self._enter(item)
+        except Exception:
+            logger.exception("%s: it could not be entered", item.site_name)
+        finally:
+            self._entering.discard(item.operation.site_id)
+            self._came.put(None if target is None else (item, target))
+
+
+def _order(ready: Ready) -> tuple[bool, int]:
+    operation = ready[0].operation
+    return operation.spent + operation.unreached + operation.lost > 0, operation.id or 0
+
+
+def _unreached(site: str, at: Address, probe: Probe) -> AttemptResult:
+    where = f"{'the jump host ' if at.is_jump else ''}{at.address}:{at.port}"
+    return AttemptResult(
+        Outcome.UNREACHABLE,
+        code=probe.code,
+        message=f"{site} could not be reached: {where}: {probe.detail}",
+        hint="Nothing to do: it goes on when the site can be reached.",
+        retry=Retry.FREE,
+    )

@@ -1,0 +1,79 @@
+"""What one worker does for all that serve the same zones: watching, deadlines, pauses, history. And every one: logs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgemgr.errors import StoreError
+from edgemgr.queue import reaper
+from edgemgr.queue.clock import QueueClock
+from edgemgr.queue.heart import Heart
+from edgemgr.queue.log_sweep import LogSweep
+from edgemgr.queue.retention import Retention
+from edgemgr.queue.watch import Watch
+from edgemgr.settings import Settings
+from edgemgr.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+#: How often it looks for what is due, seconds.
+LOOK_S = 0.25
+
+
+@dataclass
+class Duties:
+    """The rounds of the first worker. Another worker takes over when it is gone: each looks by itself."""
+
+    database: Database
+    settings: Settings
+    clock: QueueClock
+    heart: Heart
+
+    def run(self, ended: threading.Event) -> None:
+        """Do what is due, as long as this worker is the first, until the event is set."""
+        watch = Watch(self.database, self.settings)
+        retention = Retention(self.database, self.settings, self.clock)
+        logs = LogSweep(self.database, self.settings.log_dir)  # of this machine, which may have no first worker
+        rounds: Sequence[tuple[Every, Callable[[], object]]] = (
+            (Every(LOOK_S), lambda: watch.round(self.clock.now())),
+            (Every(10.0), lambda: watch.refresh(self.clock.now())),
+            (Every(10.0), lambda: reaper.expire(self.database, self.clock)),
+            (Every(10.0), lambda: reaper.clip_pauses(self.database, self.clock)),
+            (Every(2.0), retention.turn),
+        )
+        every_log_sweep = Every(2.0)
+        while not ended.wait(LOOK_S):
+            if every_log_sweep.is_due():
+                _safely(logs.turn)
+            for every, turn in rounds:
+                if self.heart.lease.is_first and every.is_due():
+                    _safely(turn)
+
+
+def _safely(turn: Callable[[], object]) -> None:
+    try:
+        turn()
+    except StoreError as exc:
+        logger.error("%s", exc.message)  # noqa: TRY400 - its cause is in the message
+    except Exception:
+        logger.exception("a round failed in an unforeseen way")
+
+
+class Every:
+    """Says when a time span has passed, by a clock that nobody can set."""
+
+    def __init__(self, span_s: float) -> None:
+        self._span_s = span_s
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Whether it has; counts anew from then."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._span_s
+        return True

@@ -1,0 +1,34 @@
+"""A module's arguments out of a site's host variables.
+
+They are taken as they stand in the inventory: nothing here is a template, whatever it holds. That is what makes them
+harmless, and a template for each of a dozen arguments would cost the controller more than the rest of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_RESET = {"attempt": "edge_attempt", "fence_wait_s": "edge_fence_wait_s"}
+_BOOTSTRAP = {
+    **_RESET,
+    "site": "edge_site",
+    "version": "edge_k3s_version",
+    "arch": "edge_arch",
+    "artifacts": "edge_artifacts",
+    "config": "edge_k3s_config",
+    "min_free_mib": "edge_min_free_mib",
+    "min_memory_mib": "edge_min_memory_mib",
+    "clock_skew_s": "edge_clock_skew_s",
+    "start_timeout_s": "edge_start_timeout_s",
+    "verify_timeout_s": "edge_verify_timeout_s",
+}
+_REPORT = {"site": "edge_site", "version": "edge_k3s_version", "timeout_s": "edge_verify_timeout_s"}
+#: module → argument → host variable
+VARIABLES = {"bootstrap": _BOOTSTRAP, "report": _REPORT, "reset": _RESET}
+
+
+def arguments(module: str, given: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task gives, and for the rest what the host has; what neither has is left to the module."""
+    found = {name: host[variable] for name, variable in VARIABLES[module].items() if variable in host}
+    return {**found, **given}

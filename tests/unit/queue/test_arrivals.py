@@ -1,0 +1,158 @@
+"""Who of a claim is handed on, when, and in which company."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from edgemgr.links.probe_verdict import Probe, ProbeVerdict
+from edgemgr.model.attempt import Attempt, AttemptResult, Outcome
+from edgemgr.model.operation import Operation
+from edgemgr.model.target import Target
+from edgemgr.queue import arrivals
+from edgemgr.queue.arrivals import Arrivals
+from edgemgr.store.addresses import Address
+from edgemgr.store.claim import Claimed
+
+GOOD = Probe(ProbeVerdict.REACHABLE, "SSH-2.0-x", 0.0)
+DARK = Probe(ProbeVerdict.NO_ANSWER, "nothing came within 10 s", 10.0)
+Found = Callable[[tuple[str, int], Probe], None]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def item(number: int, *, spent: int = 0, unreached: int = 0) -> Claimed:
+    operation = Operation(id=number, site_id=number, kind="verify", params={}, spent=spent, unreached=unreached)
+    return Claimed(operation, Attempt(id=number, operation_id=number, number=1, worker_id="w", batch="b"), f"s{number}")
+
+
+def at(number: int, **changes: object) -> Address:
+    values = {"address": f"192.0.2.{number}", "port": 22, "is_jump": False, "is_pinned": True}
+    return Address(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def enter(claimed: Claimed) -> Target:
+    return Target(claimed.operation.site_id, claimed.site_name, "a", 22, "root", "key")
+
+
+class Settled(dict[int, AttemptResult]):
+    def __call__(self, attempt_id: int, result: AttemptResult) -> None:
+        assert attempt_id not in self
+        self[attempt_id] = result
+
+
+def each(verdict: Callable[[tuple[str, int]], Probe]) -> Callable[[Sequence[tuple[str, int]], Found], None]:
+    def tell(doors: Sequence[tuple[str, int]], found: Found) -> None:
+        for door in doors:
+            found(door, verdict(door))
+
+    return tell
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, tell: Callable[[Sequence[tuple[str, int]], Found], None]) -> None:
+    def probe_many(targets: Sequence[tuple[tuple[str, int], str, int]], timeout_s: float, on_result: Found) -> None:
+        tell([door for door, _, _ in targets], on_result)
+
+    monkeypatch.setattr(arrivals, "probe_many", probe_many)
+
+
+def numbers(group: list[arrivals.Ready]) -> list[int]:
+    return [claimed.operation.site_id for claimed, _ in group]
+
+
+def test_who_does_not_answer_is_settled_with_the_reason_and_never_entered(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda door: DARK if door[0] == "192.0.2.2" else GOOD))
+    settled = Settled()
+    groups = list(Arrivals(pool, enter, settled, 10).groups([item(1), item(2)], {1: at(1), 2: at(2)}))
+    assert [numbers(group) for group in groups] == [[1]]
+    result = settled[2]
+    assert (result.outcome, result.code) == (Outcome.UNREACHABLE, "E-SITE-NO-ANSWER")
+    assert result.message == "s2 could not be reached: 192.0.2.2:22: nothing came within 10 s"
+
+
+def test_those_that_are_ready_do_not_wait_for_those_that_are_silent(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "ANSWER_GAP_S", 0.05)
+    known = threading.Event()
+
+    def tell(doors: Sequence[tuple[str, int]], found: Found) -> None:
+        first, second, third = doors
+        found(first, GOOD)
+        found(second, GOOD)
+        known.wait(10)
+        found(third, DARK)
+
+    answers(monkeypatch, tell)
+    waiting = Arrivals(pool, enter, Settled(), 10).groups([item(n) for n in (1, 2, 3)], {n: at(n) for n in (1, 2, 3)})
+    start = time.monotonic()
+    assert numbers(next(waiting)) == [1, 2]
+    assert time.monotonic() - start < 5
+    known.set()
+    assert list(waiting) == []
+
+
+def test_behind_one_jump_host_it_is_tried_once_for_all(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def tell(doors: Sequence[tuple[str, int]], found: Found) -> None:
+        tried.extend(doors)
+        for door in doors:
+            found(door, DARK)
+
+    answers(monkeypatch, tell)
+    jump = at(9, is_jump=True)
+    settled = Settled()
+    assert list(Arrivals(pool, enter, settled, 10).groups([item(1), item(2)], {1: jump, 2: jump})) == []
+    assert tried == [("192.0.2.9", 22)]
+    assert "the jump host 192.0.2.9:22" in settled[1].message
+
+
+def test_a_site_that_is_not_pinned_is_asked_for_trust_even_if_it_is_dark(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: DARK))
+    entered: list[str] = []
+    settled = Settled()
+
+    def refuse(claimed: Claimed) -> None:
+        entered.append(claimed.site_name)
+
+    assert list(Arrivals(pool, refuse, settled, 10).groups([item(1)], {1: at(1, is_pinned=False)})) == []
+    assert (entered, settled) == (["s1"], {})
+
+
+def test_who_failed_lately_stands_behind_the_others(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    claimed = [item(1, spent=1), item(2), item(3, unreached=4), item(4)]
+    (group,) = Arrivals(pool, enter, Settled(), 10).groups(claimed, {n: at(n) for n in range(1, 5)})
+    assert numbers(group) == [2, 4, 1, 3]
+
+
+def test_a_fault_of_the_probe_or_of_the_entering_loses_nobody(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(doors: Sequence[tuple[str, int]], found: Found) -> None:
+        found(doors[0], GOOD)
+        raise OSError("no file descriptors")
+
+    def enter_some(claimed: Claimed) -> Target:
+        if claimed.site_name == "s2":
+            raise RuntimeError("unforeseen")
+        return enter(claimed)
+
+    answers(monkeypatch, tell)
+    groups = list(Arrivals(pool, enter_some, Settled(), 10).groups([item(n) for n in (1, 2, 3)], {1: at(1), 2: at(2)}))
+    assert sorted(number for group in groups for number in numbers(group)) == [1, 3]
