@@ -119,6 +119,7 @@ def _by_key(transport: paramiko.Transport, user: str, private_key: Secret | None
     try:
         transport.auth_publickey(user, key)
     except paramiko.AuthenticationException as exc:
+        _refuse_silence(transport, name, exc)
         raise SiteLoginError(
             f"{name} does not accept the key of this appliance for user {user}",
             hint="Put the key that `edgemgr site key NAME` prints into that user's authorized_keys, "
@@ -135,6 +136,7 @@ def _by_password(transport: paramiko.Transport, target: Target) -> None:
     try:
         transport.auth_password(target.user, target.password.reveal())
     except paramiko.AuthenticationException as exc:
+        _refuse_silence(transport, f"site {target.name}", exc)
         raise SiteLoginError(
             f"site {target.name} does not accept the password of user {target.user}",
             hint=f"Enter the right one with `edgemgr site password {target.name}`. sshd may also forbid passwords, "
@@ -144,6 +146,15 @@ def _by_password(transport: paramiko.Transport, target: Target) -> None:
     except (paramiko.SSHException, OSError, EOFError) as exc:
         raise SiteUnreachableError(f"the connection to site {target.name} was lost during the login") from exc
     _fully_in(transport, f"site {target.name}", "E-LOGIN-PASSWORD")
+
+
+def _refuse_silence(transport: paramiko.Transport, name: str, exc: paramiko.AuthenticationException) -> None:
+    """Tell a login that nobody answered from one that was refused: paramiko gives both the same type.
+
+    Read in paramiko 5, auth_handler.py, wait_for_response: a link that dies meanwhile, and one that stays silent.
+    """
+    if not transport.is_active() or "timeout" in str(exc).lower():
+        raise SiteUnreachableError(f"the connection to {name} was lost during the login") from exc
 
 
 def _fully_in(transport: paramiko.Transport, name: str, code: str) -> None:
