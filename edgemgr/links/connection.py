@@ -82,8 +82,7 @@ class Connection:
         try:
             channel.settimeout(timeout_s)
             channel.exec_command(command)
-            channel.sendall(stdin.encode())
-            channel.shutdown_write()
+            _feed(channel, stdin.encode())
             stdout = self._drain(channel, channel.recv, deadline, limit_bytes)
             stderr = self._drain(channel, channel.recv_stderr, deadline, limit_bytes)
             _await_status(channel, deadline)
@@ -129,6 +128,16 @@ class Connection:
         import paramiko
 
         return paramiko.SSHException
+
+
+def _feed(channel: paramiko.Channel, data: bytes) -> None:
+    """Give a command its input. One that ended without reading it is no lost connection."""
+    try:
+        channel.sendall(data)
+        channel.shutdown_write()
+    except OSError:
+        if channel.exit_status < 0:  # it did not say that it ended
+            raise
 
 
 def _await_status(channel: paramiko.Channel, deadline: float) -> None:

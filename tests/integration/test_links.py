@@ -156,6 +156,11 @@ def test_a_command_has_input_output_status_and_a_limit_of_both_kinds(site: Throw
             connection.run("while :; do echo x; sleep 0.1; done", timeout_s=0.5)
 
 
+def test_a_command_that_ends_without_reading_its_input_is_no_lost_connection(site: ThrowawaySshd) -> None:
+    with connect(_target(site), timeout_s=10) as connection:
+        assert [connection.run("exit 3", stdin="x" * 5_000_000).status for _ in range(3)] == [3, 3, 3]
+
+
 def test_a_site_behind_a_jump_host_is_reached_and_both_are_pinned(site: ThrowawaySshd, tmp_path: Path) -> None:
     with running_sshd(tmp_path / "jump") as gate:
         key = _authorize(gate, access_key.jump_options("127.0.0.1", site.port))
