@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         20, ge=1, le=200, description="Sites that one Ansible process works on at the same time; each costs 15 MB."
     )
     max_running: int = Field(
-        200, ge=1, description="Operations that run at once in the whole appliance, unless a limit for `all` is set."
+        500, ge=1, description="Operations that run at once in the whole appliance, unless a limit for `all` is set."
     )
     lease_s: float = Field(30.0, ge=1, description="How long a silent worker keeps its attempts.")
     connect_timeout_s: float = Field(10.0, gt=0, description="Time for a site to answer a connection.")

@@ -47,20 +47,24 @@ class Carrier:
     database: Database
     vault: Vault
     settings: Settings
+    claimed: Sequence[Claimed]  #: operations of one kind with the same parameters
     settle: Settle
     is_canceled: Callable[[int], bool]
     stop: threading.Event = field(default_factory=threading.Event)
-    _open: set[int] = field(default_factory=set)  #: attempts that are not settled
+    _open: set[int] = field(init=False)  #: attempts that are not settled
     _processes: list[Future[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._open = {item.attempt.id or 0 for item in self.claimed}
 
     @property
     def is_busy(self) -> bool:
         """More than a few of its sites are open."""
         return len(self._open) > LINGERING
 
-    def carry(self, name: str, claimed: Sequence[Claimed]) -> None:
-        """Run the attempts of one claim to their ends; each is settled exactly once, whatever happens."""
-        self._open.update(item.attempt.id or 0 for item in claimed)
+    def carry(self, name: str) -> None:
+        """Run the attempts to their ends; each is settled exactly once, whatever happens. To be called once."""
+        claimed = self.claimed
         spec = spec_of(claimed[0].operation.kind)
         with self.database.read() as session:
             doors = addresses(session, [item.operation.site_id for item in claimed])

@@ -36,6 +36,9 @@ HELD_BACK_S = 2.0
 #: lingers must not stop the next.
 MAX_BATCHES = 8
 MAX_BUSY = 2
+#: While that many are busy, requests of which nothing runs yet are still served, by so many sites at once: who asks for
+#: one site need not wait until four hundred others are done.
+NEWCOMERS = 10
 #: How often the same trouble is logged, seconds.
 COMPLAIN_S = 30.0
 
@@ -119,7 +122,8 @@ class QueueWorker:
             logger.exception("worker %s: an unforeseen fault", self._heart.lease.worker_id)
 
     def _claim(self) -> None:
-        while self._has_hands() and self.clock.steady() >= self._held_back_until:
+        while len(self._batches) < MAX_BATCHES and self.clock.steady() >= self._held_back_until:
+            is_full = sum(carrier.is_busy for carrier in self._batches.values()) >= MAX_BUSY
             lease = self._heart.lease
             if not lease.is_sure():
                 return
@@ -137,8 +141,9 @@ class QueueWorker:
                     worker_id=lease.worker_id,
                     zones=self.settings.zones,
                     batch=name,
-                    limit=self.settings.batch_size,
+                    limit=min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size,
                     max_running=self.settings.max_running,
+                    newcomers_only=is_full,
                     now=self.clock.now(),
                 )
             if not claimed:
@@ -152,10 +157,6 @@ class QueueWorker:
                     lease.held.pop(item.attempt.id or 0)
                 raise
 
-    def _has_hands(self) -> bool:
-        busy = sum(carrier.is_busy for carrier in self._batches.values())
-        return len(self._batches) < MAX_BATCHES and busy < MAX_BUSY
-
     def _begin(self, name: str, lease: Lease, claimed: Sequence[Claimed]) -> None:
         unsettled = {item.attempt.id or 0 for item in claimed}
 
@@ -167,6 +168,7 @@ class QueueWorker:
             self.database,
             self.vault,
             self.settings,
+            claimed,
             settle=settle,
             is_canceled=lambda attempt_id: self.stop.is_set() or lease.must_stop(attempt_id),
             stop=self.stop,
@@ -174,7 +176,7 @@ class QueueWorker:
 
         def carry() -> None:
             try:
-                carrier.carry(name, claimed)
+                carrier.carry(name)
             except Exception:
                 logger.exception("batch %s failed in an unforeseen way", name)
             for attempt_id in list(unsettled):

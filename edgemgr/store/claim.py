@@ -20,7 +20,7 @@ from edgemgr.model.operation import Operation, OperationState, WaitingFor
 from edgemgr.model.room import Candidate, Room
 from edgemgr.model.site import Site
 from edgemgr.store import limits
-from edgemgr.store.open_operations import LATER, READY
+from edgemgr.store.open_operations import HEAD, LATER, READY, RUNNING
 from edgemgr.store.zones import served_by
 
 #: Company for a batch is looked for among so many of the first in line of each priority.
@@ -48,7 +48,15 @@ def anything_ready(session: Session, now: datetime) -> bool:
 
 
 def claim(
-    session: Session, *, worker_id: str, zones: Sequence[str], batch: str, limit: int, max_running: int, now: datetime
+    session: Session,
+    *,
+    worker_id: str,
+    zones: Sequence[str],
+    batch: str,
+    limit: int,
+    max_running: int,
+    now: datetime,
+    newcomers_only: bool = False,
 ) -> list[Claimed]:
     """Take up to `limit` ready operations that may travel together, best first; at most one of a site.
 
@@ -60,13 +68,20 @@ def claim(
         limit: how many at most.
         max_running: how many may run at once in the whole appliance, unless a limit for `all` was set.
         now: the queue's time.
+        newcomers_only: take only what belongs to a request of which nothing runs yet.
     """
     if session.connection().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     promote(session, now)
     room = limits.room(session, max_running=max_running)
-    picked = _pick(session, room, served_by(zones), limit)
+    conditions = [*served_by(zones), *(_newcomers() if newcomers_only else [])]
+    picked = _pick(session, room, conditions, limit)
     return _begin(session, picked, worker_id=worker_id, batch=batch, now=now) if picked else []
+
+
+def _newcomers() -> list[ColumnElement[bool]]:
+    served = select(col(Operation.request)).where(HEAD, RUNNING).correlate(None)
+    return [col(Operation.request).not_in(served)]
 
 
 def promote(session: Session, now: datetime) -> int:
@@ -105,7 +120,7 @@ def _priorities(session: Session) -> Iterator[int]:
         priority = session.execute(lower.limit(1)).scalar()
 
 
-def _pick(session: Session, room: Room, zone: Sequence[ColumnElement[bool]], limit: int) -> list[int]:
+def _pick(session: Session, room: Room, conditions: Sequence[ColumnElement[bool]], limit: int) -> list[int]:
     """The numbers of what may begin now and travels together, in the order of the line."""
     picked: list[int] = []
     key: str | None = None
@@ -113,7 +128,7 @@ def _pick(session: Session, room: Room, zone: Sequence[ColumnElement[bool]], lim
     for priority in _priorities(session):
         is_more = len(picked) < limit
         while is_more:
-            line = in_line(priority, [*zone, *limits.outside_full(room), *_not(picked)])
+            line = in_line(priority, [*conditions, *limits.outside_full(room), *_not(picked)])
             window = session.execute(line.limit(WINDOW)).all()
             if key is None and window:
                 key = session.execute(

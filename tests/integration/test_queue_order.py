@@ -49,6 +49,18 @@ def test_requests_that_wait_together_are_served_by_turns(database: Database) -> 
     assert {name: served.count(name) for name in served} == {"one": 10, "two": 10, "three": 10}
 
 
+def test_a_claim_for_newcomers_leaves_out_requests_that_are_being_served(database: Database) -> None:
+    sites = add_sites(database, 45)
+    ask(database, sites[:30], request="large")
+    take(database, limit=10)
+    assert take(database, newcomers_only=True) == []
+    ask(database, sites[30:40], request="small")
+    ask(database, sites[40:], request="other", kind=OperationKind.PROBE)
+    assert requests_of(take(database, limit=3, newcomers_only=True)) == ["small"] * 3
+    assert requests_of(take(database, limit=50, newcomers_only=True)) == ["other"] * 5
+    assert len(take(database, limit=50)) == 27
+
+
 def test_within_a_request_sites_are_served_in_their_order(database: Database) -> None:
     sites = add_sites(database, 20)
     ask(database, sites)

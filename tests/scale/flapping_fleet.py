@@ -30,7 +30,7 @@ from edgemgr.lab.offered_release import STANDIN_VERSION, offer_release
 from edgemgr.lab.simulated_site import SimulatedSite
 from edgemgr.lab.sites_csv import sites_csv
 from edgemgr.model.attempt import Attempt, Outcome
-from edgemgr.model.operation import Operation
+from edgemgr.model.operation import Operation, OperationKind
 from edgemgr.model.site import Site
 from edgemgr.settings import Settings, load_settings
 from edgemgr.store.database import Database
@@ -132,6 +132,7 @@ def _attempts(state: Path, epoch: float) -> list[AttemptSpan]:
                 select(Attempt, Site.name)
                 .join(Operation, col(Operation.id) == col(Attempt.operation_id))
                 .join(Site, col(Site.id) == col(Operation.site_id))
+                .where(Operation.kind == OperationKind.BOOTSTRAP.value)  # not the looks at old observations
                 .order_by(col(Attempt.id))
             ).all()
     finally:

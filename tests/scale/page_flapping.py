@@ -75,7 +75,7 @@ def draw(result: Mapping[str, Any]) -> None:
             axis.plot([second / 60 for second in each["done_s"]], shares, color=BLUE, linewidth=2, label="edgemgr")
             plain(axis, x="minutes", y="% of the sites bootstrapped")
             axis.set_title(f"{each['sites']:,} {_FLEETS[fleet]}", color=INK)
-            axis.set_xlim(left=0)
+            axis.set_xlim(0, 1.1 * max(each["done_s"][-1], each["best_s"][-1]) / 60)
             axis.set_ylim(0, 103)
             axis.legend(frameon=False, loc="lower right")
 

@@ -234,11 +234,12 @@ class Claim:
             self.database,
             self.vault,
             self.settings,
+            claimed,
             settle=settle,
             is_canceled=lambda attempt_id: is_canceled(names[attempt_id]) or (bool(until) and not waiting),
         )
         with patch("edgemgr.runner.content.playbook_dir", return_value=self.playbooks):
-            carrier.carry("n", claimed)
+            carrier.carry("n")
         began = {
             name
             for attempt_id, name in names.items()

@@ -56,10 +56,20 @@ def take(
     *,
     zones: Sequence[str] = (),
     max_running: int = 1000,
+    newcomers_only: bool = False,
     now: datetime = NOW,
 ) -> list[Claimed]:
     with database.write() as session:
-        return claim(session, worker_id=worker, zones=zones, batch="b", limit=limit, max_running=max_running, now=now)
+        return claim(
+            session,
+            worker_id=worker,
+            zones=zones,
+            batch="b",
+            limit=limit,
+            max_running=max_running,
+            newcomers_only=newcomers_only,
+            now=now,
+        )
 
 
 def set_limit(database: Database, scope: str, most: int) -> None:

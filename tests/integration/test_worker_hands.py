@@ -1,0 +1,73 @@
+"""How much one worker takes up at once, and who is served while its hands are full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests_support.queue_requests import add_sites, ask
+
+from edgemgr.model.timestamp import utc_now
+from edgemgr.queue import worker as worker_module
+from edgemgr.queue.clock import QueueClock
+from edgemgr.queue.worker import MAX_BUSY, NEWCOMERS, QueueWorker
+from edgemgr.settings import Settings
+from edgemgr.store.claim import Claimed
+from edgemgr.store.database import Database
+from edgemgr.vault.vault import Vault
+
+
+class LongCarrier:
+    """Stands for a carrier whose sites take for ever; what it was given is what the test looks at."""
+
+    release = threading.Event()
+    batches: list[list[Claimed]] = []  # noqa: RUF012 - emptied by the fixture
+
+    def __init__(self, _database: Database, _vault: Any, _settings: Settings, claimed: list[Claimed], **_: Any) -> None:
+        self.is_busy = len(claimed) > 1
+        self.batches.append(list(claimed))
+
+    def carry(self, _name: str) -> None:
+        self.release.wait(30)
+
+
+class Steady:
+    """A clock that the test moves."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def carried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Claimed]]]:
+    monkeypatch.setattr(worker_module, "Carrier", LongCarrier)
+    LongCarrier.release.clear()
+    LongCarrier.batches.clear()
+    yield LongCarrier.batches
+    LongCarrier.release.set()
+
+
+def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
+    database: Database, settings: Settings, carried: list[list[Claimed]]
+) -> None:
+    steady = Steady()
+    settings = settings.model_copy(update={"batch_size": 20})
+    worker = QueueWorker(
+        database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now, steady=steady)
+    )
+    worker._heart.register()
+    sites = add_sites(database, 20 * MAX_BUSY + 30)
+    ask(database, sites[:-1], request="large")
+    worker._turn()
+    assert [len(batch) for batch in carried] == [20] * MAX_BUSY, "its hands are full"
+    ask(database, sites[-1:], request="small")
+    worker._turn()
+    assert len(carried) == MAX_BUSY, "it has just found nothing to begin, and rests"
+    steady.now_s += worker_module.HELD_BACK_S
+    worker._turn()
+    assert [item.operation.request for batch in carried[MAX_BUSY:] for item in batch] == ["small"]
+    assert len(carried[MAX_BUSY]) <= NEWCOMERS
