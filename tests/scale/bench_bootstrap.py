@@ -29,7 +29,7 @@ from edgemgr.settings import load_settings
 LAB = Path("/var/lib/edgemgr-lab-bench")
 SUBNET = "10.230.0.0/16"
 CACHE, KEPT = "/var/lib/edgemgr/cache", "/var/lib/edgemgr-bench-cache"
-REAL_SITES, REAL_EACH, REAL_BATCH = 200, 16, 32
+REAL_SITES, REAL_EACH, REAL_BATCH = 200, 12, 24
 FAKED_SITES, FAKED_EACH, FAKED_BATCH = 200, 24, 50
 
 
