@@ -47,7 +47,7 @@ def test_the_status_tells_what_runs_and_what_waits(database: Database) -> None:
     run("limit", "set", "label:vpn", "1")
     take(database, now=utc_now())
     text = run("status").stdout
-    assert "RUNNING  1 of at most 200: 1 verify" in text
+    assert "RUNNING  1 of at most 500: 1 verify" in text
     assert "no worker runs" in text
     assert "WAITING  2\n" in text
     assert "limit label:vpn  2" in text
@@ -92,7 +92,7 @@ def test_limits_are_set_listed_and_removed(database: Database) -> None:
     run("limit", "set", "kind:bootstrap", "50")
     rows = json.loads(run("limit", "list", "-o", "json").stdout)["items"]
     assert [(row["scope"], row["most"], row["running"]) for row in rows] == [
-        ("all", 200, 0),
+        ("all", 500, 0),
         ("kind:bootstrap", 50, 0),
         ("label:vpn", 3, 0),
     ]

@@ -71,3 +71,6 @@ def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
     worker._turn()
     assert [item.operation.request for batch in carried[MAX_BUSY:] for item in batch] == ["small"]
     assert len(carried[MAX_BUSY]) <= NEWCOMERS
+    LongCarrier.release.set()
+    for thread in list(worker._batches):
+        thread.join(30)

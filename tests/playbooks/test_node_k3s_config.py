@@ -6,11 +6,11 @@ import pytest
 import yaml
 from ansible_collections.edgemgr.edge.plugins.module_utils import k3s_config
 from ansible_collections.edgemgr.edge.plugins.module_utils.k3s_version import K3sVersion, parse
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 PLAIN = st.one_of(st.text(st.characters(codec="utf-8")).filter(str.isprintable), st.integers(), st.booleans())
-KEYS = st.from_regex(r"[a-z][a-z0-9-]{0,20}\+?", fullmatch=True).filter(
+KEYS = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}\+?", fullmatch=True).filter(
     lambda key: key.rstrip("+") not in k3s_config.RESERVED and key.rstrip("+") not in k3s_config.SECRET
 )
 
@@ -21,6 +21,7 @@ def version(text: str) -> K3sVersion:
     return parsed
 
 
+@example({"no": "", "y": 1, "null": True, "1e3": "x", "012": "y"})
 @given(st.dictionaries(KEYS, st.one_of(PLAIN, st.lists(PLAIN, max_size=4)), max_size=6))
 def test_every_accepted_configuration_reads_back_as_it_was_meant(extra: dict[str, object]) -> None:
     assert k3s_config.faults(extra) == []

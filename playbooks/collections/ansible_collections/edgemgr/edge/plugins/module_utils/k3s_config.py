@@ -14,6 +14,8 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.k3s_version import K3
 
 HEADER = "# Written by edgemgr; a change made here is undone by the next bootstrap. Use `edgemgr bootstrap --config`.\n"
 
+#: What YAML 1.1 reads as true, false or nothing unless it is quoted (yaml.org/type/bool.html, null.html).
+_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*\+?", re.ASCII)
 
 #: Keys that edgemgr needs for itself, with the reason that a refusal gives.
@@ -63,8 +65,9 @@ def desired(site: str, version: K3sVersion, extra: dict[str, Any]) -> dict[str, 
 def render(config: dict[str, Any]) -> str:
     """The file's text: every value as JSON, which is YAML without its surprises (`no`, `1e3`, `012`)."""
     lines = []
-    for key in sorted(config):
-        value = config[key]
+    for name in sorted(config):
+        value = config[name]
+        key = _scalar(name) if name in _WORDS or name[0].isdigit() else name
         if isinstance(value, list) and value:
             lines.append(f"{key}:")
             lines.extend(f"  - {_scalar(each)}" for each in value)
