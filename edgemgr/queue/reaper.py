@@ -95,12 +95,14 @@ def expire(database: Database, clock: QueueClock) -> int:
 def clip_pauses(database: Database, clock: QueueClock) -> int:
     """Shorten pauses that a clock which was wrong has made too long; returns how many.
 
-    A pause begins when it is decided upon, so none may end later than its longest from now.
+    A pause begins when it is decided upon, so none may end later than its longest from now. How long it was meant to be
+    nobody knows any more: it becomes a first pause, since a longest one would keep people waiting for no reason.
     """
     now, count = clock.now(), 0
     with database.write() as session:
-        for waiting_for, (_, longest_s) in _PAUSES.items():
-            count += overlong.clip(session, waiting_for, latest=now + timedelta(seconds=longest_s))
+        for waiting_for, (first_s, longest_s) in _PAUSES.items():
+            latest, instead = now + timedelta(seconds=longest_s), now + timedelta(seconds=first_s)
+            count += overlong.clip(session, waiting_for, latest=latest, instead=instead)
     return count
 
 

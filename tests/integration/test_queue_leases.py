@@ -19,7 +19,7 @@ from edgemgr.model.operation import Operation, OperationKind, Priority
 from edgemgr.model.site import Site
 from edgemgr.queue import reaper
 from edgemgr.queue.identity import boot_id, new_worker, pid_namespace
-from edgemgr.queue.retry import CONTACT_PAUSE_S
+from edgemgr.queue.retry import CONTACT_PAUSE_S, FAILURE_PAUSE_S
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.settings import Settings
 from edgemgr.store import attempts, operations, workers
@@ -210,15 +210,22 @@ def test_the_oldest_worker_of_each_zone_is_the_first_and_another_takes_over(
     assert machines[1].heart.lease.is_first
 
 
-def test_a_clock_that_was_set_back_strands_nothing(database: Database, settings: Settings, fleet: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("result", "first_pause_s"),
+    [(AWAY, CONTACT_PAUSE_S[0]), (AttemptResult(Outcome.FAILED), FAILURE_PAUSE_S[0])],
+    ids=["contact", "backoff"],
+)
+def test_a_clock_that_was_set_back_leaves_no_more_than_a_first_pause(
+    database: Database, settings: Settings, fleet: list[int], result: AttemptResult, first_pause_s: float
+) -> None:
     machine = Machine(database, settings)
     for item in machine.take():
-        settle_attempt(database, item.attempt.id or 0, AWAY, worker_id=machine.id, now=machine.clock.now())
+        settle_attempt(database, item.attempt.id or 0, result, worker_id=machine.id, now=machine.clock.now())
     assert machine.take() == []
     machine.hands.set_wall(-timedelta(days=30))
     machine.clock.read()
     assert reaper.clip_pauses(database, machine.clock) == len(fleet)
-    machine.hands.run(CONTACT_PAUSE_S[1] + 1)
+    machine.hands.run(first_pause_s + 1)
     assert len(machine.take()) == len(fleet)
 
 
