@@ -43,7 +43,7 @@ class Duties:
             (Every(10.0), lambda: watch.refresh(self.clock.now())),
             (Every(10.0), lambda: reaper.expire(self.database, self.clock)),
             (Every(10.0), lambda: reaper.clip_pauses(self.database, self.clock)),
-            (Every(2.0), retention.turn),
+            (Every(4.0), retention.turn),
         )
         every_log_sweep = Every(2.0)
         while not ended.wait(LOOK_S):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
@@ -44,7 +44,7 @@ class Claimed:
 
 def anything_ready(session: Session, now: datetime) -> bool:
     """Whether a claim might find something: a cheap look without a lock. Limits and zones may still say no."""
-    return any(session.execute(query.limit(1)).scalar() is not None for query in (ready_priorities(), due(now)))
+    return bool(session.execute(select(or_(ready_priorities().exists(), due(now).exists()))).scalar())
 
 
 def claim(

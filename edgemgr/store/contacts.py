@@ -13,7 +13,7 @@ from sqlmodel import Session, col
 from edgemgr.model.cluster import Cluster, Reachability
 from edgemgr.model.operation import Operation, OperationState, WaitingFor
 from edgemgr.model.site import DEFAULT_PORT, Site, Trust
-from edgemgr.store.open_operations import HEAD, QUEUED
+from edgemgr.store.open_operations import HEAD, QUEUED, QUEUED_BY_SITE
 from edgemgr.store.queries import in_chunks
 from edgemgr.store.zones import served_by
 
@@ -138,6 +138,7 @@ def note_findings(session: Session, findings: Sequence[Finding]) -> None:
             waiting = (
                 select(col(Operation.id))
                 .where(col(Operation.site_id).in_(part), QUEUED, _CONTACT)
+                .with_hint(*QUEUED_BY_SITE)
                 .with_for_update(skip_locked=True)
             )
             ids = session.execute(waiting).scalars().all()

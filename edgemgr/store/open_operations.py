@@ -6,7 +6,7 @@ With a bound parameter (`state = ?`) neither database may use an index that is d
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, literal
+from sqlalchemy import ColumnElement, Table, literal
 from sqlmodel import col
 
 from edgemgr.model.operation import Operation, OperationState, WaitingFor
@@ -28,3 +28,6 @@ HEAD = col(Operation.is_head)
 READY = HEAD & QUEUED & _waits(WaitingFor.TURN)
 #: First in the line of its site and waiting for a moment, which contact may bring forward.
 LATER = HEAD & QUEUED & _waits(WaitingFor.CONTACT, WaitingFor.BACKOFF)
+OPERATIONS: Table = Operation.__table__  # type: ignore[attr-defined]  # every table class has it
+#: What some sites have queued, found by site: left to itself, SQLite walks everything that is queued anywhere.
+QUEUED_BY_SITE = (OPERATIONS, "INDEXED BY operation_one_queued_per_kind", "sqlite")

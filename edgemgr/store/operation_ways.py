@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select, true
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
@@ -20,14 +20,11 @@ from edgemgr.model.cluster import Cluster
 from edgemgr.model.operation import Operation
 from edgemgr.model.operation_filter import OperationFilter
 from edgemgr.model.site import Site
-from edgemgr.store.open_operations import QUEUED
+from edgemgr.store.open_operations import OPERATIONS, QUEUED
 from edgemgr.store.selectors import condition
 
 #: So many sites are read one by one, each in the order of ids; of more, the rows are put in order afterwards.
 FEW_SITES = 20
-
-
-_TABLE: Table = Operation.__table__  # type: ignore[attr-defined]  # every table class has it
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Way:
 
     def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         hint = f"INDEXED BY {self.index}" if self.index else "NOT INDEXED"
-        return select(col(Operation.id).label("id")).where(*conditions).with_hint(_TABLE, hint, "sqlite")
+        return select(col(Operation.id).label("id")).where(*conditions).with_hint(OPERATIONS, hint, "sqlite")
 
 
 def ways(session: Session, wanted: OperationFilter, bounds: Bounds) -> list[Way]:
@@ -131,7 +128,7 @@ def _edge(session: Session, condition: ColumnElement[bool], *, newest: bool) -> 
 
 def _first_ended(session: Session, moment: datetime) -> int:
     ended = select(col(Operation.id)).where(col(Operation.finished_at) >= moment).offset(0)  # kept apart from min()
-    ended = ended.with_hint(_TABLE, "INDEXED BY operation_finished", "sqlite")
+    ended = ended.with_hint(OPERATIONS, "INDEXED BY operation_finished", "sqlite")
     return session.execute(select(func.min(ended.subquery().c.id))).scalar() or 0
 
 

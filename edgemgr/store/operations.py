@@ -19,7 +19,7 @@ from edgemgr.model.event import Event, EventType, Reason
 from edgemgr.model.operation import Operation, OperationKind, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.store import events
-from edgemgr.store.open_operations import HEAD, QUEUED, READY, RUNNING
+from edgemgr.store.open_operations import HEAD, QUEUED, QUEUED_BY_SITE, READY, RUNNING
 from edgemgr.store.queries import in_chunks
 
 #: At most this many are ended in one transaction because their deadline passed.
@@ -133,6 +133,7 @@ def name_heads(session: Session, site_ids: Sequence[int]) -> None:
             QUEUED,
             col(Operation.site_id).not_in(busy),
         )
+        .with_hint(*QUEUED_BY_SITE)
         .subquery()
     )
     first = select(line.c.id).where(line.c.place == 1)
@@ -210,6 +211,7 @@ def wake(session: Session, site_ids: Sequence[int], *, now: datetime) -> int:
                 QUEUED,
                 col(Operation.waiting_for) == WaitingFor.CONTACT.value,
             )
+            .with_hint(*QUEUED_BY_SITE)
             .with_for_update(skip_locked=True)
         )
         ids = session.exec(waiting).all()
@@ -224,8 +226,10 @@ def wake(session: Session, site_ids: Sequence[int], *, now: datetime) -> int:
 
 def _supersede(session: Session, site_ids: Sequence[int], kind: OperationKind, *, actor: str, now: datetime) -> None:
     """As `supersede`, of thousands at once."""
-    older = select(Operation.id, Operation.site_id).where(
-        col(Operation.site_id).in_(site_ids), col(Operation.kind) == kind.value, QUEUED
+    older = (
+        select(Operation.id, Operation.site_id)
+        .where(col(Operation.site_id).in_(site_ids), col(Operation.kind) == kind.value, QUEUED)
+        .with_hint(*QUEUED_BY_SITE)
     )
     rows = session.exec(older).all()
     if not rows:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, Table, delete, func, or_, select
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.event import Event, Reason
 from edgemgr.model.operation import ENDED_STATES, Operation
 from edgemgr.model.site import Site
+from edgemgr.store.open_operations import OPERATIONS
 
+_EVENTS: Table = Event.__table__  # type: ignore[attr-defined]  # every table class has it
 #: Events that pins are judged by: they stay, however old (store/host_keys.py).
 _FOR_GOOD = (Reason.HOST_KEY_PINNED.value, Reason.HOST_KEY_MISMATCH.value)
 #: Events that belong to no operation's number and come again and again: of each the newest of a site are kept.
@@ -70,11 +71,10 @@ def prunable(session: Session, site_ids: Sequence[int], kept: Kept) -> Prunable:
     place = func.row_number().over(
         partition_by=[col(Operation.site_id), col(Operation.kind)], order_by=col(Operation.id).desc()
     )
-    table: Any = Operation.__table__  # type: ignore[attr-defined]  # every table class has it
     ended = (
         select(col(Operation.id), col(Operation.finished_at), place.label("place"))
         .where(col(Operation.site_id).in_(site_ids), col(Operation.state).in_([item.value for item in ENDED_STATES]))
-        .with_hint(table, "INDEXED BY operation_site", "sqlite")
+        .with_hint(OPERATIONS, "INDEXED BY operation_site", "sqlite")
         .subquery()
     )
     goes: ColumnElement[bool] = ended.c.place > kept.per_kind
@@ -87,6 +87,8 @@ def prunable(session: Session, site_ids: Sequence[int], kept: Kept) -> Prunable:
         .where(
             col(Event.site_id).in_(site_ids), col(Event.operation_id).is_(None), col(Event.reason).in_(list(_ROUTINE))
         )
+        # Left to itself, SQLite walks every event that belongs to no operation.
+        .with_hint(_EVENTS, "INDEXED BY event_site", "sqlite")
         .subquery()
     )
     events = session.execute(select(routine.c.id).where(routine.c.place > max(kept.per_kind, 1))).scalars().all()

@@ -1,12 +1,16 @@
-"""The statements that run every half second read what comes first in an index and sort nothing, whatever waits."""
+"""The statements that run every half second read what comes first in an index and sort nothing, whatever waits.
+
+And those that are about a few sites find these sites, instead of walking all that waits.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, insert, text
+from sqlalchemy import Select, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from tests_support.queue_requests import NOW
 
@@ -14,8 +18,11 @@ from edgemgr.model.operation import Operation
 from edgemgr.model.room import Room
 from edgemgr.model.site import Site, SiteLabel
 from edgemgr.store.claim import due, in_line, ready_priorities
-from edgemgr.store.database import Database
+from edgemgr.store.contacts import Finding, note_findings
+from edgemgr.store.database import Database, Session
 from edgemgr.store.limits import outside_full
+from edgemgr.store.operations import name_heads, wake
+from edgemgr.store.retention import Kept, prunable
 from edgemgr.store.zones import served_by
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -87,3 +94,31 @@ def test_looking_whether_anything_is_ready_reads_one_entry(full: Database) -> No
 
 def test_what_becomes_due_is_found_in_the_index_of_what_comes_later(full: Database) -> None:
     assert_reads(plan(full, due(NOW).limit(50)), "operation_later")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(lambda session: name_heads(session, [7, 8]), id="who-is-first"),
+        pytest.param(lambda session: wake(session, [7, 8], now=NOW), id="wake"),
+        pytest.param(lambda session: note_findings(session, [Finding(7, "E", "why")]), id="findings"),
+        pytest.param(lambda session: prunable(session, list(range(1, 21)), Kept(1, NOW)), id="history"),
+    ],
+)
+def test_what_concerns_some_sites_is_found_by_site(full: Database, question: Callable[[Session], object]) -> None:
+    """On SQLite, which chooses without statistics."""
+    if full.dialect != "sqlite":
+        pytest.skip("PostgreSQL has statistics and chooses by itself")
+    statements: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(full.engine, "before_cursor_execute", lambda *args: statements.append((args[2], args[3])))
+    with full.write() as session:
+        question(session)
+        read = [
+            (statement, str(session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()))
+            for statement, values in list(statements)
+            if not statement.startswith("BEGIN")
+        ]
+    assert read
+    for statement, found in read:
+        for bad in ("SCAN operation", "SCAN event", "(state=?", "(operation_id=?", "(kind=?"):
+            assert bad not in found, (statement, found)
