@@ -14,9 +14,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from edgemgr.links.names import Names, is_numeric
 from edgemgr.links.probe_verdict import PREAMBLE_BYTES, Probe, ProbeVerdict, read_error, read_greeting
@@ -59,14 +59,6 @@ class Prober(Generic[Id]):
         self._by_file: dict[int, int] = {}
         self._number = 0
         self._ended: list[tuple[Id, Probe]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """How many have begun, or wait to begin, and were not given out."""
@@ -211,7 +203,7 @@ def probe_many(
     `on_result` is called in this thread as results come, the quick ones first.
     """
     found: dict[Id, Probe] = {}
-    with Prober[Id](timeout_s, limit) as prober:
+    with closing(Prober[Id](timeout_s, limit)) as prober:
         for key, address, port in targets:
             prober.add(key, address, port)
         while len(prober):

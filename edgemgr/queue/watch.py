@@ -36,7 +36,7 @@ LOOK_S = 2.0
 #: After so long it reads them all although nothing seems changed: a label or a pin may have been, seconds.
 READ_S = 60.0
 #: It reads no more sites a second than this, however much changes: about a microsecond of CPU each.
-READ_RATE = 2000.0
+READ_RATE = 1000.0
 #: Pauses are shortened by up to this part of them, by chance.
 SPREAD = 0.2
 #: At most this many observations are refreshed a round.

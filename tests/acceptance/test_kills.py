@@ -19,14 +19,13 @@ import pytest
 from acceptance_stories import import_sites
 from sqlmodel import col, select
 from tests_support.appliance import Appliance, until
-from tests_support.witness import CLOCK, RECORD, check, witness_content
+from tests_support.witness import CLOCK, OPEN, ask_for_free_sites, let_sites_bear_witness, witness_content
 
 from edgemgr.lab.lab import Lab
 from edgemgr.model.attempt import Attempt
-from edgemgr.model.operation import OPEN_STATES, Operation, OperationKind
+from edgemgr.model.operation import Operation
 from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
-from edgemgr.operations.submit import submit
 from edgemgr.settings import load_settings
 from edgemgr.store.database import Database
 
@@ -38,7 +37,6 @@ STATE_MIB = 96
 #: After the last kill everything has ended within this time: a site whose attempts were killed so often that it counts
 #: as one that greets and fails is left alone for up to 300 s (queue/pace.py); then there are backoffs and the fence.
 ENDS_WITHIN_S = 420.0
-OPEN = [state.value for state in OPEN_STATES]
 
 
 class Yard:
@@ -66,11 +64,7 @@ class Yard:
 
     def ask(self) -> None:
         """Have something queued for every site that has nothing open."""
-        with self.database.write() as session:
-            busy = set(session.exec(select(Operation.site_id).where(col(Operation.state).in_(OPEN))).all())
-            free = [number for number in self.site_ids if number not in busy]
-            if free:
-                submit(session, OperationKind.RESET, {}, free, actor="test")
+        ask_for_free_sites(self.database, self.site_ids)
 
     def open_operations(self) -> Sequence[Operation]:
         with self.database.read() as session:
@@ -147,20 +141,11 @@ class Yard:
     def check(self) -> int:
         """Let the sites bear witness; returns how many operations succeeded."""
         with self.database.read() as session:
-            succeeded = session.exec(
-                select(Site.name, Attempt.id)
-                .join(Operation, col(Operation.site_id) == col(Site.id))
-                .join(Attempt, col(Attempt.operation_id) == col(Operation.id))
-                .where(Attempt.outcome == "succeeded")
-            ).all()
             unsettled = session.exec(select(Attempt.id).where(col(Attempt.outcome).is_(None))).all()
             states = session.exec(select(Operation.state)).all()
         assert unsettled == []
         assert set(states) <= {"succeeded", "failed"}, "nobody canceled anything, and no clock ended it"
-        for site in self.lab.list():
-            record = self.lab.run(site.name, ["cat", RECORD]).stdout.splitlines()
-            check(site.name, record, [number or 0 for name, number in succeeded if name == site.name])
-        return len(succeeded)
+        return let_sites_bear_witness(self.database, self.lab)
 
 
 @pytest.fixture(scope="module")

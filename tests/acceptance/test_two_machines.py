@@ -14,15 +14,14 @@ from acceptance_stories import import_sites
 from sqlmodel import col, select
 from tests_support.appliance import PROGRAM, Appliance, until
 from tests_support.postgresql import PostgresServer, find_postgresql
-from tests_support.witness import RECORD, check, witness_content
+from tests_support.witness import OPEN, ask_for_free_sites, let_sites_bear_witness, witness_content
 
 from edgemgr.lab.lab import Lab
 from edgemgr.lab.network import SiteNetwork, create_network, cut_link, delete_network, mend_link, site_network
 from edgemgr.model.attempt import Attempt
-from edgemgr.model.operation import OPEN_STATES, Operation, OperationKind
+from edgemgr.model.operation import Operation
 from edgemgr.model.site import Site
 from edgemgr.model.worker import Worker
-from edgemgr.operations.submit import submit
 from edgemgr.settings import load_settings
 from edgemgr.store.database import LINK_LOOK_S, Database
 
@@ -31,7 +30,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 SITES = 4
 #: If the cut falls into a transaction, PostgreSQL must first notice that nobody answers any more.
 GIVEN_UP_S = 4 * LINK_LOOK_S + 10
-OPEN = [state.value for state in OPEN_STATES]
 FORWARDING = Path("/proc/sys/net/ipv4/conf")
 
 
@@ -79,11 +77,7 @@ class Office:
 
     def ask(self) -> None:
         """Have something queued for every site that has nothing open."""
-        with self.database.write() as session:
-            busy = set(session.exec(select(Operation.site_id).where(col(Operation.state).in_(OPEN))).all())
-            free = [number for number in self.site_ids if number not in busy]
-            if free:
-                submit(session, OperationKind.RESET, {}, free, actor="test")
+        ask_for_free_sites(self.database, self.site_ids)
 
     def attempts(self, worker_id: str) -> list[Attempt]:
         with self.database.read() as session:
@@ -101,16 +95,7 @@ class Office:
             return not session.exec(select(Operation.id).where(col(Operation.state).in_(OPEN))).all()
 
     def check(self) -> None:
-        with self.database.read() as session:
-            succeeded = session.exec(
-                select(Site.name, Attempt.id)
-                .join(Operation, col(Operation.site_id) == col(Site.id))
-                .join(Attempt, col(Attempt.operation_id) == col(Operation.id))
-                .where(Attempt.outcome == "succeeded")
-            ).all()
-        for site in self.lab.list():
-            record = self.lab.run(site.name, ["cat", RECORD]).stdout.splitlines()
-            check(site.name, record, [number or 0 for name, number in succeeded if name == site.name])
+        let_sites_bear_witness(self.database, self.lab)
 
 
 @pytest.fixture(scope="module")

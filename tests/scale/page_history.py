@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from claim import Claim
-from picture import BLUE, GREY, INK, picture
+from picture import paired_bars, picture
 from record import DOCS
 
 PICTURE = "images/bench-history.svg"
@@ -82,27 +82,16 @@ def draw(result: Mapping[str, Any]) -> None:
     """What pruning costs a writer: bars before and meanwhile, for each database."""
     bars = [(when, key) for key in ("median_s", "p99_s") for when in ("before", "meanwhile")]
     words = {"median_s": "median", "p99_s": "99 of 100", "before": "before", "meanwhile": "while history is pruned"}
+    names = [f"{words[key]},\n{words[when]}" for when, key in bars]
+    pair = [
+        (each["database"], [1000 * each["pruning"][when][key] for when, key in bars]) for each in result["databases"]
+    ]
     with picture(DOCS / PICTURE, 1, (7, 2.8)) as (axis,):
-        for number, (each, colour) in enumerate(zip(result["databases"], (BLUE, GREY), strict=True)):
-            places = [place + number * 0.38 - 0.19 for place in range(len(bars))]
-            values = [1000 * each["pruning"][when][key] for when, key in bars]
-            drawn = axis.bar(places, values, width=0.36, color=colour, label=each["database"])
-            axis.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=2, color=INK)
-        axis.set_xticks(range(len(bars)), [f"{words[key]},\n{words[when]}" for when, key in bars])
-        axis.set_title("milliseconds that a write takes (less is better)")
-        axis.set_yticks([])
-        axis.margins(y=0.15)
-        axis.tick_params(bottom=False)
-        axis.spines[:].set_visible(False)
-        axis.legend(frameon=False, loc="upper left", ncols=2)
+        paired_bars(axis, "milliseconds that a write takes (less is better)", names, pair)
 
 
 def _row(title: str, cells: list[str]) -> str:
     return f"| {title} | {' | '.join(cells)} |"
-
-
-def _removed(pruning: Mapping[str, Any]) -> str:
-    return f"{pruning['operations']:,} in {pruning['took_s']:.0f} s"
 
 
 def _ms(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from claim import Claim
-from picture import BLUE, GREY, INK, picture
+from picture import paired_bars, picture
 from record import DOCS
 
 PICTURE = "images/bench-queue.svg"
@@ -58,19 +58,12 @@ def draw(result: Mapping[str, Any]) -> None:
     """Bars for each database, side by side."""
     ways = [(size, threads) for size in (1, result["batch"]) for threads in (1, 4)]
     names = [f"claims of {size}\n{threads} thread{'s' if threads > 1 else ''}" for size, threads in ways]
+    pair = [
+        (each["database"], [each["rates"][f"{size} x {threads}"] for size, threads in ways])
+        for each in result["databases"]
+    ]
     with picture(DOCS / PICTURE, 1, (7, 2.8)) as (axis,):
-        for number, (each, colour) in enumerate(zip(result["databases"], (BLUE, GREY), strict=True)):
-            places = [place + number * 0.38 - 0.19 for place in range(len(ways))]
-            values = [each["rates"][f"{size} x {threads}"] for size, threads in ways]
-            drawn = axis.bar(places, values, width=0.36, color=colour, label=each["database"])
-            axis.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=2, color=INK)
-        axis.set_xticks(range(len(ways)), names)
-        axis.set_title("operations claimed and settled a second (more is better)")
-        axis.set_yticks([])
-        axis.margins(y=0.15)
-        axis.tick_params(bottom=False)
-        axis.spines[:].set_visible(False)
-        axis.legend(frameon=False, loc="upper left", ncols=2)
+        paired_bars(axis, "operations claimed and settled a second (more is better)", names, pair)
 
 
 def _row(name: str, values: list[str]) -> str:

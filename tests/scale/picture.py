@@ -50,6 +50,21 @@ def bars(axis: Any, names: Sequence[str], values: Sequence[float], form: str, is
     axis.spines[:].set_visible(False)
 
 
+def paired_bars(axis: Any, title: str, names: Sequence[str], pair: Sequence[tuple[str, Sequence[float]]]) -> None:
+    """Upright bars side by side, two for each name, with their values; a label and its values for each of the pair."""
+    for number, ((label, values), colour) in enumerate(zip(pair, (BLUE, GREY), strict=True)):
+        places = [place + number * 0.38 - 0.19 for place in range(len(names))]
+        drawn = axis.bar(places, values, width=0.36, color=colour, label=label)
+        axis.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=2, color=INK)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_title(title)
+    axis.set_yticks([])
+    axis.margins(y=0.15)
+    axis.tick_params(bottom=False)
+    axis.spines[:].set_visible(False)
+    axis.legend(frameon=False, loc="upper left", ncols=2)
+
+
 def plain(axis: Any, *, x: str, y: str) -> None:
     """Axes for curves: names, a light grid, no frame."""
     axis.set_xlabel(x)

@@ -5,15 +5,24 @@ Each attempt makes two steps. A step appends `begin ATTEMPT STEP` and, when it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sqlmodel import col, select
+
 import edgemgr
+from edgemgr.lab.lab import Lab
+from edgemgr.model.attempt import Attempt
+from edgemgr.model.operation import OPEN_STATES, Operation, OperationKind
+from edgemgr.model.site import Site
+from edgemgr.operations.submit import submit
 from edgemgr.runner.content import playbook_dir
+from edgemgr.store.database import Database
 
 #: On the node.
 RECORD = "/var/lib/edgemgr-witness"
 STEPS = (1, 2)
+OPEN = [state.value for state in OPEN_STATES]
 
 _PLAYBOOK = """\
 - hosts: sites
@@ -88,6 +97,30 @@ def witness_content(directory: Path) -> dict[str, str]:
     (directory / "sitecustomize.py").write_text(_WRONG_CLOCK)
     (directory / CLOCK).write_text("0")
     return {"PYTHONPATH": str(directory)}
+
+
+def ask_for_free_sites(database: Database, site_ids: Sequence[int]) -> None:
+    """Have something queued for every one of these sites that has nothing open."""
+    with database.write() as session:
+        busy = set(session.exec(select(Operation.site_id).where(col(Operation.state).in_(OPEN))).all())
+        free = [number for number in site_ids if number not in busy]
+        if free:
+            submit(session, OperationKind.RESET, {}, free, actor="test")
+
+
+def let_sites_bear_witness(database: Database, lab: Lab) -> int:
+    """Hold what the database says succeeded against what each site wrote down; returns how many attempts succeeded."""
+    with database.read() as session:
+        succeeded = session.exec(
+            select(Site.name, Attempt.id)
+            .join(Operation, col(Operation.site_id) == col(Site.id))
+            .join(Attempt, col(Attempt.operation_id) == col(Operation.id))
+            .where(Attempt.outcome == "succeeded")
+        ).all()
+    for site in lab.list():
+        record = lab.run(site.name, ["cat", RECORD]).stdout.splitlines()
+        check(site.name, record, [number or 0 for name, number in succeeded if name == site.name])
+    return len(succeeded)
 
 
 def check(site: str, record: Iterable[str], succeeded: Iterable[int]) -> Mapping[int, set[int]]:

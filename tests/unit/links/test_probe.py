@@ -4,7 +4,7 @@ import errno
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import given
@@ -144,7 +144,7 @@ def test_results_are_handed_out_as_they_come_the_quick_ones_first() -> None:
 
 
 def test_no_more_than_the_limit_are_under_way_and_the_rest_follow() -> None:
-    with _server(None) as silent, Prober[int](0.2, limit=16) as prober:
+    with _server(None) as silent, closing(Prober[int](0.2, limit=16)) as prober:
         for number in range(40):
             prober.add(number, "127.0.0.1", silent)
         assert len(prober) == 40
