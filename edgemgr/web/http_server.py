@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 
@@ -10,6 +11,19 @@ from fastapi import FastAPI
 
 #: Time for answers under way when the server is told to stop, seconds.
 _GRACE_S = 3
+#: How often it looks whether it is to stop, seconds; uvicorn counts in tenths of a second.
+_LOOK_S, _TENTHS = 0.5, 5
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that wakes up less often: ten times a second was a sixth of all that an idle appliance costs."""
+
+    async def main_loop(self) -> None:
+        """Wait until it is to stop. Every second a tick renews the Date header (uvicorn 0.54, `Server.on_tick`)."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + _TENTHS) % 864_000
+            await asyncio.sleep(_LOOK_S)
 
 
 class HttpServer:
@@ -27,7 +41,7 @@ class HttpServer:
             ws="none",
             timeout_graceful_shutdown=_GRACE_S,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name="http")
 
