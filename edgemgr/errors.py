@@ -80,6 +80,12 @@ class ReleaseError(UsageError):
     code = "E-RELEASE"
 
 
+class BundleError(UsageError):
+    """A bundle cannot be made, read or trusted; nothing was changed on any site."""
+
+    code = "E-BUNDLE"
+
+
 class ConfigurationError(EdgemgrError):
     """The appliance itself is not set up as it must be."""
 
