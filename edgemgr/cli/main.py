@@ -13,6 +13,7 @@ import typer
 from edgemgr import __version__
 from edgemgr.cli import (
     ask,
+    bundle,
     database,
     doctor,
     group,
@@ -62,6 +63,7 @@ site_trust.register(site.app)
 app.add_typer(site.app, name="site")
 app.add_typer(group.app, name="group")
 app.add_typer(release.app, name="release")
+app.add_typer(bundle.app, name="bundle")
 ask.register(app)
 app.add_typer(operation.app, name="operation")
 app.add_typer(queue.app, name="queue")
