@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     history_per_site: int = Field(
         100, ge=1, description="Ended operations of each kind that a site keeps at most; the newest one stays for good."
     )
+    bundle_max_mib: int = Field(
+        16384, ge=1, le=16384, description="Size of the largest bundle that is taken in, in MiB."
+    )
+    bundle_quota_mib: int = Field(
+        65536, ge=1, description="Room that bundles and releases may take in state_dir together, in MiB."
+    )
     lab_dir: Path = Field(Path("/var/lib/edgemgr-lab"), description="Simulated sites: base tree, disks, CSV.")
     listen: str = Field("127.0.0.1:8080", description="Address and port of the console.")
 
@@ -93,8 +99,18 @@ class Settings(BaseSettings):
 
     @property
     def release_dir(self) -> Path:
-        """Where k3s release files are kept, by digest."""
+        """Where k3s release files and the content of bundles are kept, by digest."""
         return self.state_dir / "releases"
+
+    @property
+    def incoming_dir(self) -> Path:
+        """Where bundles lie while they are taken in; nobody else can look into it."""
+        return self.state_dir / "incoming"
+
+    @property
+    def trust_dir(self) -> Path:
+        """Which roots are trusted, and the newest bundle of each product and channel."""
+        return self.state_dir / "trust"
 
     @classmethod
     def settings_customise_sources(

@@ -44,10 +44,12 @@ def serve(
     with address.bind() as listener, open_app(settings) as appliance:
         start_logging()
         stop = stop_on_signals()
-        server = HttpServer(make_console(appliance), listener)
+        console = make_console(appliance)
+        server = HttpServer(console, listener)
         crew = Crew(appliance, settings.workers, stop)
         server.start()
         crew.start()
+        console.state.imports.add_whole()
         url = ListenAddress(address.host, listener.getsockname()[1]).url
         typer.echo(f"console: {url}  workers: {settings.workers}  (Ctrl-C stops)", err=True)
         try:
@@ -57,6 +59,7 @@ def serve(
         finally:
             stop.set()
             server.stop()
+            console.state.imports.stop()
             crew.join()
     typer.echo("stopped", err=True)
     if crew.fault is not None:

@@ -50,6 +50,9 @@ class Reason(StrEnum):
     WORKER_LOST = "WorkerLost"
     RELEASE_ADDED = "ReleaseAdded"
     GROUP_CHANGED = "GroupChanged"
+    BUNDLE_IMPORTED = "BundleImported"
+    BUNDLE_REFUSED = "BundleRefused"
+    BUNDLE_REMOVED = "BundleRemoved"
 
 
 class Event(SQLModel, table=True):

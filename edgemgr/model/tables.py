@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import SQLModel
 
-from edgemgr.model import attempt, cluster, event, limit, operation, release_file, secret, site, worker
+from edgemgr.model import attempt, bundle, cluster, event, limit, operation, release_file, secret, site, worker
 
 TABLES = (
     site.Site,
@@ -18,5 +18,8 @@ TABLES = (
     limit.QueueLimit,
     secret.SealedSecret,
     release_file.ReleaseFile,
+    bundle.Bundle,
+    bundle.BundleTarget,
+    bundle.BundleRelease,
 )
 METADATA = SQLModel.metadata

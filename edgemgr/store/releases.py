@@ -14,17 +14,23 @@ from edgemgr.store import events
 
 def add(session: Session, files: Sequence[ReleaseFile], *, actor: str) -> bool:
     """Make verified files known; returns False if all of them already were."""
+    fresh = put(session, files)
+    if fresh and files:
+        arches = sorted({file.arch for file in files})
+        events.record(
+            session, Reason.RELEASE_ADDED, f"k3s {files[0].version} for {', '.join(arches)} was added", actor=actor
+        )
+    return fresh
+
+
+def put(session: Session, files: Sequence[ReleaseFile]) -> bool:
+    """Write the rows of verified files, without an event; returns False if all of them were there."""
     fresh = False
     for file in files:
         known = session.get(ReleaseFile, (file.version, file.arch, file.part))
         if known is None or known.digest != file.digest:
             session.merge(file)
             fresh = True
-    if fresh and files:
-        arches = sorted({file.arch for file in files})
-        events.record(
-            session, Reason.RELEASE_ADDED, f"k3s {files[0].version} for {', '.join(arches)} was added", actor=actor
-        )
     return fresh
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from edgemgr.app import App
+from edgemgr.web.bundle_imports import BundleImports
 
 
 def _appliance(request: Request) -> App:
@@ -16,3 +17,12 @@ def _appliance(request: Request) -> App:
 
 #: As the type of an endpoint's parameter: the appliance that this console belongs to.
 Appliance = Annotated[App, Depends(_appliance)]
+
+
+def _imports(request: Request) -> BundleImports:
+    imports: BundleImports = request.app.state.imports
+    return imports
+
+
+#: The same for the imports of uploaded bundles.
+Imports = Annotated[BundleImports, Depends(_imports)]

@@ -2,7 +2,9 @@
 
 The policy lets a page load nothing but our own files: markup that a hostile site smuggled into a page runs nothing.
 The Host header is checked because a name that somebody else's DNS points to 127.0.0.1 would otherwise make a
-visitor's browser read the console for them (DNS rebinding).
+visitor's browser read the console for them (DNS rebinding). What changes something is taken only from our own pages, or
+from a program that is no browser: browsers say where a request comes from, in `Sec-Fetch-Site` or `Origin` (W3C Fetch
+Metadata), and a page cannot change what they say.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_METHODS = ("GET",)
+_READS = ("GET",)
+_WRITES = ("POST", "PATCH", "DELETE")
+#: The only part of the console that takes anything in; whoever may reach the rest only looks.
+_WRITABLE = "/api/v1/bundle-uploads"
 
 
 class Protection:
@@ -53,13 +58,27 @@ class Protection:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         if _host_name(Headers(scope=scope).get("host", "")) not in self._hosts:
             return PlainTextResponse("This host name is not the console's: use http://127.0.0.1.\n", status_code=400)
-        if scope["method"] not in _METHODS:
+        if scope["method"] in _READS:
+            return None
+        path = scope["path"]
+        if scope["method"] not in _WRITES or not (path == _WRITABLE or path.startswith(f"{_WRITABLE}/")):
             return PlainTextResponse(
                 "Nothing can be changed here yet: use the command line.\n",
                 status_code=405,
-                headers={"allow": ", ".join(_METHODS)},
+                headers={"allow": ", ".join(_READS)},
             )
+        if not _is_ours(Headers(scope=scope)):
+            return PlainTextResponse("This request comes from the page of somebody else.\n", status_code=403)
         return None
+
+
+def _is_ours(headers: Headers) -> bool:
+    """Whether a request that changes something comes from our own pages, or from no browser at all."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2].lower() == headers.get("host", "").lower()
 
 
 def _host_name(header: str) -> str:

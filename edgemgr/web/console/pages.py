@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from edgemgr.model.timestamp import utc_now
-from edgemgr.web.appliance import Appliance
+from edgemgr.web.appliance import Appliance, Imports
+from edgemgr.web.console.bundle_list import KEY_SHOWN, read_bundles
 from edgemgr.web.console.log_view import LogQuery, read_end
 from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
 from edgemgr.web.console.queue_view import read_queue
@@ -59,3 +60,11 @@ def queue(request: Request, appliance: Appliance) -> Response:
     with appliance.database.read() as session:
         view = read_queue(session, appliance.settings, utc_now())
     return render(request, "queue.html", view=view)
+
+
+@router.get("/bundles")
+def bundles(request: Request, appliance: Appliance, imports: Imports) -> Response:
+    """What was taken in, and the place to upload more."""
+    with appliance.database.read() as session:
+        found = read_bundles(session, appliance.settings, imports, utc_now())
+    return render(request, "bundles.html", list=found, key_shown=KEY_SHOWN)

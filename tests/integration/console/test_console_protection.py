@@ -62,6 +62,8 @@ def full(app: App) -> list[str]:
         "/live/sites/store-1/log",
         "/live/sites/nobody",
         "/live/operations",
+        "/bundles",
+        "/live/bundles",
     ]
 
 
@@ -140,6 +142,9 @@ def test_no_page_of_documentation_loads_scripts_from_elsewhere(client: TestClien
         "/api/v1/operations",
         "/api/v1/operations/{operation_id}",
         "/api/v1/queue",
+        "/api/v1/bundles",
+        "/api/v1/bundle-uploads",
+        "/api/v1/bundle-uploads/{upload_id}",
     }
 
 
