@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ class Connection:
         except (OSError, EOFError, self._ssh_exception) as exc:
             raise SiteUnreachableError(f"the connection to {self.name} was lost during a command") from exc
         finally:
-            channel.close()
+            with contextlib.suppress(OSError, EOFError):  # on a dead link paramiko cannot say that it closes
+                channel.close()
         return CommandResult(channel.exit_status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     def _drain(
