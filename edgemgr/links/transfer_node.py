@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgemgr.errors import Retry, SiteError, SiteUnreachableError
+from edgemgr.errors import Retry, SiteError
 from edgemgr.links import node_fence, node_store
 from edgemgr.links.connection import Connection
 from edgemgr.links.transfer_plan import BLOCK_BYTES, CHUNK_BYTES, Blob, Held, chunks_of
@@ -158,8 +158,6 @@ class NodeStore:
         guard.start()
         try:
             result = self._connection.run(command, stdin=program, timeout_s=timeout_s)
-        except EOFError as exc:  # from the farewell of a channel whose connection is lost
-            raise SiteUnreachableError(f"the connection to {self._connection.name} was lost during a command") from exc
         finally:
             guard.cancel()
         try:
