@@ -6,18 +6,22 @@ and no fork of Ansible; found there it would hold a fork until the time of its a
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from edgemgr.errors import SiteUnreachableError
 from edgemgr.links.ssh import connect
 from edgemgr.model.target import Target
 
 
-def require_life(target: Target, *, timeout_s: float) -> None:
-    """Log in and have a word echoed; nothing is changed at the site.
+def require_life(target: Target, *, timeout_s: float) -> Target:
+    """Log in and have a word echoed; nothing is changed at the site. Returns the target with the time that it took.
 
     Raises:
         SiteError: as `links.ssh.connect`.
         SiteUnreachableError: logged in, and then nothing came (E-SITE-HANGS).
     """
+    began = time.monotonic()
     with connect(target, timeout_s=timeout_s) as connection:
         try:
             # Not `true`: it may be gone before our end of its input is closed, which looks like a lost connection.
@@ -28,3 +32,4 @@ def require_life(target: Target, *, timeout_s: float) -> None:
                 hint="Look at its disk and its load: a node like that often needs a reboot.",
                 code="E-SITE-HANGS",
             ) from exc
+    return replace(target, answers_in_s=time.monotonic() - began)

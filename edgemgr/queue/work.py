@@ -30,8 +30,9 @@ from edgemgr.vault.vault import Vault
 __all__ = ["Carrier", "internal_fault"]
 logger = logging.getLogger(__name__)
 
-#: Sites whose access is being prepared, or that are being probed, at the same time.
-ACCESS_THREADS = 16
+#: Sites whose access is being prepared, or that are being probed, at the same time. Most of that time is waiting: for
+#: answers over long links, or for one whose link has just gone down.
+ACCESS_THREADS = 64
 #: Nodes on which what a canceled attempt left behind is being ended at the same time.
 ENDING_THREADS = 8
 #: With so few open sites a claim only lingers: it must not keep the next one from being made.
@@ -110,7 +111,7 @@ class Carrier:
         try:
             target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
             if spec_of(item.operation.kind).has_playbook:
-                require_life(target, timeout_s=self.settings.connect_timeout_s)
+                target = require_life(target, timeout_s=self.settings.connect_timeout_s)
         except HostKeyMismatchError as exc:
             note_mismatch(self.database, item.operation.site_id, exc, actor="queue")
             self._settle(attempt_id, result_of(exc))

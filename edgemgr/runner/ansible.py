@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -185,7 +184,6 @@ def _environment(place: Workspace, settings: Settings, playbooks: Path) -> dict[
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_SSH_EXECUTABLE": str(_SSH),
-        "ANSIBLE_SSH_ARGS": f"-F {shlex.quote(str(place.ssh_config))}",
         "ANSIBLE_TIMEOUT": str(math.ceil(settings.connect_timeout_s)),
         "ANSIBLE_TRANSPORT": "ssh",
         "EDGEMGR_SSH_ERRORS": str(place.ssh_errors),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from edgemgr.model.target import Jump, Target
 _SOCKET_PATH_MAX_BYTES = 107 - 17
 # A shared connection that lingers costs a process of 1 to 2 MB; the tasks of a site follow each other at once.
 _LINGER_S = 5
+# A site that answered a moment ago and does not now has lost its link: waiting long for it would only hold a fork. It
+# is given so many times what it took then, and at least so many seconds: TCP tries again after one and three.
+_AGAIN, _AGAIN_S = 4, 4
+CONFIG = "ssh_config"
 _ADDRESS = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})?(%[A-Za-z0-9_.-]{1,15})?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _HOST_KEY = re.compile(r"([a-z0-9@.-]{3,64}) ([A-Za-z0-9+/]{16,8192}={0,2})( [^\r\n]*)?")
@@ -57,6 +62,13 @@ class SshPlan:
             lines += self._host(jump_alias(target), target.jump, key_file)
         return "\n".join(lines) + "\n"
 
+    def arguments(self, target: Target) -> str:
+        """What ssh is told on its command line for a site: Ansible puts a ConnectTimeout there itself, behind ours."""
+        wait_s = self.connect_timeout_s
+        if target.answers_in_s is not None:
+            wait_s = min(wait_s, max(_AGAIN_S, _AGAIN * target.answers_in_s))
+        return f"-F {shlex.quote(str(self.directory / CONFIG))} -o ConnectTimeout={math.ceil(wait_s)}"
+
     def tail(self) -> str:
         """The block for all hosts. The first value of an option counts, so that this comes last."""
         lines = [
@@ -70,7 +82,7 @@ class SshPlan:
             "UpdateHostKeys no",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
-            f"ConnectTimeout {math.ceil(self.connect_timeout_s)}",
+            f"ConnectTimeout {math.ceil(self.connect_timeout_s)}",  # of the ssh to a jump host
             "ServerAliveInterval 5",
             "ServerAliveCountMax 3",
             "Compression no",

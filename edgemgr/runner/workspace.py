@@ -15,7 +15,7 @@ from edgemgr.errors import RunnerError
 from edgemgr.runner.batch import Batch, SiteRun
 from edgemgr.runner.host_vars import host_vars
 from edgemgr.runner.processes import cut_connections, end_processes, started
-from edgemgr.runner.ssh_files import SshPlan, TargetError, known_hosts
+from edgemgr.runner.ssh_files import CONFIG, SshPlan, TargetError, known_hosts
 from edgemgr.settings import Settings
 
 #: a directory that does not yet say whose it is may be in the making for so long
@@ -34,11 +34,6 @@ class Workspace:
     def inventory(self) -> Path:
         """The hosts and their variables."""
         return self.path / "inventory.json"
-
-    @property
-    def ssh_config(self) -> Path:
-        """The only ssh configuration that is read."""
-        return self.path / "ssh_config"
 
     @property
     def home(self) -> Path:
@@ -117,7 +112,7 @@ def _fill(path: Path, batch: Batch, settings: Settings) -> Workspace:
         numbers[run.target.alias] = number
         blocks.append(block)
         pins.append(pin)
-    _write(path / "ssh_config", "".join([*blocks, plan.tail()]))
+    _write(path / CONFIG, "".join([*blocks, plan.tail()]))
     _write(path / "known_hosts", "".join(pins))
     _write(path / "inventory.json", json.dumps({"sites": {"hosts": hosts}}))
     return Workspace(path, faults, numbers)
@@ -134,7 +129,7 @@ def _texts(run: SiteRun, plan: SshPlan, number: int) -> tuple[str, str, dict[str
     key_file = _key(plan.directory, number)
     block = plan.block(target, key_file, _socket(plan.directory, number))
     pin = known_hosts(target)
-    variables = host_vars(target, run.variables)
+    variables = {**host_vars(target, run.variables), "ansible_ssh_args": plan.arguments(target)}
     _write(key_file, target.private_key.reveal().rstrip("\n") + "\n")
     return block, pin, variables
 
