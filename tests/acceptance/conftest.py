@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import testinfra
 from testinfra.host import Host
 from tests_support.appliance import Appliance
+from tests_support.own_lab import own_lab
 
 from edgemgr.lab.lab import Lab
-from edgemgr.settings import load_settings
 
 VERSION = "v1.33.5+k3s1"
 _SUBNETS = (f"10.202.{part}.0/24" for part in itertools.count())
@@ -22,16 +20,9 @@ _SUBNETS = (f"10.202.{part}.0/24" for part in itertools.count())
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """An empty lab of the file's own; leftovers of a run that was killed are removed first."""
-    if os.geteuid() != 0:
-        pytest.skip("simulated sites need root: `make test` uses sudo")
-    directory = Path("/var/lib/edgemgr-lab-tests") / request.module.__name__.rpartition(".")[2]
-    lab = Lab(directory, subnet=next(_SUBNETS), base=load_settings().lab_dir / "base")
-    lab.down(purge=True)
-    try:
+    """An empty lab of the file's own."""
+    with own_lab(request.module.__name__.rpartition(".")[2], next(_SUBNETS)) as lab:
         yield lab
-    finally:
-        lab.down(purge=True)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import pytest
 from acceptance_stories import import_sites
 from sqlmodel import col, select
 from tests_support.appliance import Appliance, until
+from tests_support.own_lab import own_lab
 from tests_support.witness import CLOCK, OPEN, ask_for_free_sites, let_sites_bear_witness, witness_content
 
 from edgemgr.lab.lab import Lab
@@ -26,7 +27,6 @@ from edgemgr.model.attempt import Attempt
 from edgemgr.model.operation import Operation
 from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
-from edgemgr.settings import load_settings
 from edgemgr.store.database import Database
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -150,15 +150,8 @@ class Yard:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    if os.geteuid() != 0:
-        pytest.skip("simulated sites need root: `make test` uses sudo")
-    lab = Lab(Path("/var/lib/edgemgr-lab-tests/kills"), subnet="10.214.0.0/24", base=load_settings().lab_dir / "base")
-    lab.down(purge=True)
-    try:
-        lab.up(SITES, light=True)
+    with own_lab("kills", "10.214.0.0/24", sites=SITES) as lab:
         yield lab
-    finally:
-        lab.down(purge=True)
 
 
 @pytest.fixture

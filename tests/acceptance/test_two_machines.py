@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from acceptance_stories import import_sites
 from sqlmodel import col, select
 from tests_support.appliance import PROGRAM, Appliance, until
+from tests_support.own_lab import own_lab
 from tests_support.postgresql import PostgresServer, find_postgresql
 from tests_support.witness import OPEN, ask_for_free_sites, let_sites_bear_witness, witness_content
 
@@ -22,7 +22,6 @@ from edgemgr.model.attempt import Attempt
 from edgemgr.model.operation import Operation
 from edgemgr.model.site import Site
 from edgemgr.model.worker import Worker
-from edgemgr.settings import load_settings
 from edgemgr.store.database import LINK_LOOK_S, Database
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -100,16 +99,8 @@ class Office:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    if os.geteuid() != 0:
-        pytest.skip("simulated sites need root: `make test` uses sudo")
-    directory = Path("/var/lib/edgemgr-lab-tests/two-machines")
-    lab = Lab(directory, subnet="10.214.1.0/24", base=load_settings().lab_dir / "base")
-    lab.down(purge=True)
-    try:
-        lab.up(SITES, light=True)
+    with own_lab("two-machines", "10.214.1.0/24", sites=SITES) as lab:
         yield lab
-    finally:
-        lab.down(purge=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests_support.bad_neighbours import Claim, Fate
+from tests_support.own_lab import own_lab
 
 from edgemgr.lab.lab import Lab
 from edgemgr.links import ending
@@ -20,7 +20,6 @@ from edgemgr.model.attempt import Outcome
 from edgemgr.model.operation import OperationKind
 from edgemgr.model.secret import Secret
 from edgemgr.runner.content import playbook_dir
-from edgemgr.settings import load_settings
 
 pytestmark = pytest.mark.slow
 
@@ -63,15 +62,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    if os.geteuid() != 0:
-        pytest.skip("simulated sites need root: `make test` uses sudo")
-    lab = Lab(Path("/var/lib/edgemgr-lab-tests/ending"), subnet="10.212.0.0/24", base=load_settings().lab_dir / "base")
-    lab.down(purge=True)
-    try:
-        lab.up(1, light=True)
+    with own_lab("ending", "10.212.0.0/24", sites=1) as lab:
         yield lab
-    finally:
-        lab.down(purge=True)
 
 
 @pytest.fixture
