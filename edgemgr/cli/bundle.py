@@ -106,7 +106,9 @@ def diff(
 
     trusted = read_root(root) if root else None
     now = utc_now()
-    found = diff_contents(contents_of(old, root=trusted, now=now), contents_of(new, root=trusted, now=now))
+    before, after = contents_of(old, root=trusted, now=now), contents_of(new, root=trusted, now=now)
+    found = diff_contents(before, after)
+    had = f"{before.release.product}/{before.release.channel}/{before.release.number}"
     lines = [
         DiffLine(change.change, change.what, change.name, change.archs, change.before, change.after)
         for change in found.changes
@@ -120,6 +122,6 @@ def diff(
     emit(lines, _DIFF_COLUMNS, output, kind="BundleDiff", name=lambda line: f"{line.change} {line.what}/{line.name}")
     for one in found.transfers if for_people else ():
         typer.echo(
-            f"a site on {one.arch} that has {old.name} is sent {size_text(one.new_bytes)} of "
+            f"a site on {one.arch} that has {had} is sent {size_text(one.new_bytes)} of "
             f"{size_text(one.all_bytes)} ({one.share:.0%}, {one.blobs} blobs)"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,8 +109,17 @@ def create(
         print_view(view, output, now=now)
         return
     parts = split_file(target, part_bytes) if part_bytes else []
-    print_view(look(target, root=signer.roots[-1], now=made_at), output, now=now)
-    typer.echo(f"{target} was written" + (f", and in {len(parts) - 1} parts for a stick" if parts else ""), err=True)
+    # Looked at with the time that it was given, so that keys of that time serve; but shown as it stands today.
+    view = look(target, root=signer.roots[-1], now=made_at)
+    print_view(replace(view, expired=view.expires_at <= now), output, now=now)
+    typer.echo(f"{target} was written{_in_parts(len(parts) - 1)}", err=True)
+
+
+def _in_parts(count: int) -> str:
+    """The end of the last line; nothing when the file was not split."""
+    if count < 1:
+        return ""
+    return f", and in {count} part{'s' if count > 1 else ''} for a stick"
 
 
 def _releases(recipe: Recipe, cache: Path, source: str | None, *, download: bool) -> list[tuple[str, Path]]:

@@ -171,7 +171,7 @@ def print_view(view: BundleView, output: Output, *, now: datetime) -> None:
     lines = _lines(view, now)
     width = max(len(title) for title, _ in lines) + 2
     write = sys.stdout.write
-    write(clean(f"{view.product} {view.channel} {view.number}: {view.title}") + "\n\n")
+    write(clean(f"{view.product}/{view.channel}/{view.number}: {view.title}") + "\n\n")
     for title, text in lines:
         write(f"  {title:{width}}{clean(text)}".rstrip() + "\n")
     write("\n")
