@@ -73,11 +73,11 @@ def _carry(*, work_s: float, bad: bool) -> float:
 
 
 def _power_off(stack: ExitStack, dying: Sshd) -> None:
-    """Stop the sessions of these nodes two seconds after all have logged in, without a word."""
+    """Stop the sessions of these nodes two seconds after Ansible has logged in to all of them, without a word."""
     over = threading.Event()
 
     def wait() -> None:
-        while (dying.directory / "log").read_text().count("Accepted publickey") < DYING:
+        while (dying.directory / "log").read_text().count("Accepted publickey") < 2 * DYING:  # each lived before
             if over.wait(0.2):
                 return
         time.sleep(2.0)

@@ -208,9 +208,9 @@ class Claim:
         *,
         kind: OperationKind = OperationKind.VERIFY,
         is_canceled: Callable[[str], bool] = lambda _name: False,
-        until: str = "",
+        until: str | tuple[str, ...] = (),
     ) -> Fate:
-        """Carry one claim of all sites; with `until` the rest is canceled once the sites of that prefix are done."""
+        """Carry one claim of all sites; with `until` the rest is canceled once the sites of these prefixes are done."""
         with self.database.write() as session:
             worker = Worker(id="w", host="h", boot_id="b", pid=os.getpid(), pid_started=0, version="0")
             if session.get(Worker, "w") is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edgemgr.errors import SiteError, SiteUnreachableError
+from edgemgr.errors import SiteError
 from edgemgr.links import node_fence, node_store
 from edgemgr.links.connection import CommandResult
 from edgemgr.links.transfer_node import NodeStore, Reserve, StorePlace
@@ -174,8 +174,3 @@ def test_a_node_that_gives_no_answer_is_named_with_its_last_words() -> None:
         _store(connection).open([Blob(DIGEST, 1, Path("x"), ("c",))], Reserve())
     assert caught.value.code == "E-STAGE-NODE"
     assert "sudo: a password is required" in caught.value.message
-
-
-def test_a_connection_that_is_lost_while_the_node_thinks_is_unreachable() -> None:
-    with pytest.raises(SiteUnreachableError):
-        _store(FakeConnection("root", EOFError())).prune([])
