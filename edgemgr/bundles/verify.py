@@ -39,7 +39,7 @@ from edgemgr.model.content import ReleaseRecord
 #: A clock may be behind the signer's by so much: a wrong time zone is no reason to refuse.
 CLOCK_SLACK = timedelta(days=1)
 
-_DAMAGED = frozenset({"E-B011", "E-B012", "E-B020", "E-B070"})
+_DAMAGED = frozenset({"E-B010", "E-B011", "E-B012", "E-B020", "E-B070"})
 
 
 class _Documents:
@@ -138,7 +138,7 @@ def verify_bundle(
             if on_progress is not None:
                 on_progress(source.size_bytes, source.size_bytes)
         except BundleError as exc:
-            raise _with_part(exc, source) from exc
+            raise with_part(exc, source) from exc
     return content
 
 
@@ -237,8 +237,11 @@ def _valid_until(documents: _Documents) -> datetime:
     return min(d.signed.expires for d in (documents.timestamp, documents.snapshot, documents.targets))
 
 
-def _with_part(exc: BundleError, source: Source) -> BundleError:
+def with_part(exc: BundleError, source: Source) -> BundleError:
+    """The same error, with the part of a split bundle that is to be copied again."""
     if exc.code not in _DAMAGED or len(source.names) == 1:
         return exc
     part = source.damaged_part()
-    return exc if part is None else BundleError(f"{exc.message} Part {part} is damaged.", hint=exc.hint, code=exc.code)
+    if part is None:
+        return exc
+    return BundleError(f"{exc.message} Part {part} is damaged.", hint=f"Copy part {part} again.", code=exc.code)

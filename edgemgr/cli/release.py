@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from edgemgr.cli.bars import byte_bars
 from edgemgr.cli.output import Column, Output, OutputOption, emit
 from edgemgr.model.release_file import ReleaseFile
 
@@ -57,16 +56,7 @@ def add(
     from edgemgr.store import releases
 
     with open_app() as appliance:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-            tasks = {}
-
-            def show(name: str, done: int, total: int) -> None:
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name, total=total)
-                bars.update(tasks[name], completed=done)
-
+        with byte_bars() as show:
             added = add_release(directory, store_dir=appliance.settings.release_dir, version=version, on_progress=show)
         with appliance.database.write() as session:
             fresh = releases.add(session, added.files, actor=current_actor())

@@ -20,7 +20,7 @@ from edgemgr.bundles.content import Content
 from edgemgr.bundles.read import Head, bundle_size, read_head
 from edgemgr.bundles.source import Source, open_source
 from edgemgr.bundles.trust import TrustStore
-from edgemgr.bundles.verify import verify_metadata
+from edgemgr.bundles.verify import verify_metadata, with_part
 from edgemgr.errors import BundleError
 from edgemgr.inventory.bundle_intake import Intake, OnProgress, no_progress
 from edgemgr.inventory.bundle_room import check_room
@@ -82,7 +82,7 @@ class Importer:
                     incoming.discard(name)
                     # A copy that was continued may have lost what was not on the disk yet when the power went.
                     if not copy.resumed or anew:
-                        raise _with_part(exc, source) from exc
+                        raise with_part(exc, source) from exc
                     logger.warning("the continued copy of %s was damaged; it is copied anew", source.name)
                 else:
                     incoming.discard(name)
@@ -122,7 +122,7 @@ class Importer:
         )
         expected = bundle_size(head.blobs_at, content)
         if source.size_bytes < expected:
-            raise _with_part(faults.truncated(source.size_bytes, expected), source)
+            raise with_part(faults.truncated(source.size_bytes, expected), source)
         if source.size_bytes > expected:
             raise faults.forbidden("end of the archive", "something follows it")
         return head, content
@@ -190,11 +190,3 @@ def _key(source: Source, head: Head) -> str:
         digest.update(block)
         left -= len(block)
     return digest.hexdigest()
-
-
-def _with_part(exc: BundleError, source: Source) -> BundleError:
-    """The same error, with the part of a split bundle that is to be copied again."""
-    if len(source.names) < 2 or exc.code not in ("E-B010", "E-B011"):  # noqa: PLR2004 - one file has no parts
-        return exc
-    part = source.damaged_part()
-    return BundleError(exc.message, hint=f"Part {part} is damaged: copy it again.", code=exc.code) if part else exc

@@ -1,4 +1,4 @@
-"""Nodes with the stand-in for k3s: one for each test, and one that tests share that only look."""
+"""Nodes with the stand-in for k3s: one for each test, and one that tests share that only look; a shop of bundles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes import client, config
+from tests_support.bundle_intake import refused, shop, take  # noqa: F401 - fixtures of the tests of bundles
 from tests_support.standin_node import NEW, OLD, Node, make_node
 
 from edgemgr.lab.release_files import write_standin_release

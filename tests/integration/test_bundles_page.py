@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import subprocess
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests_support.appliance import PROGRAM
+from tests_support.chart_archive import chart
 from tests_support.image_archives import Picture, docker_files, layer_bytes, tar, write_files
 from tests_support.page_steps import Step, matches, page_files, page_steps
 
@@ -105,17 +104,6 @@ FATE: dict[str, Callable[[Reader], None]] = {
     "### When a part is damaged": Reader.damage_the_stick,
     "## When a bundle has expired": Reader.bring_an_old_bundle,
 }
-
-
-def chart(name: str, version: str) -> bytes:
-    """A chart as `helm package` writes it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        content = f"name: {name}\nversion: {version}\n".encode()
-        member = tarfile.TarInfo(f"{name}/Chart.yaml")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import Good
 from tests_support.bundle_files import Member, foreign, plain, put_together, take_apart
+from tests_support.good_bundle import Good
 
 from edgemgr.bundles import ustar
 from edgemgr.bundles.names import CAPS, root_member

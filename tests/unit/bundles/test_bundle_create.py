@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests_support.chart_archive import chart
 from tests_support.image_archives import Picture, docker_files, layer_bytes, oci_files, sha256, tar, write_files
 
 from edgemgr.bundles.create import K3sFiles, Prepared, prepare
@@ -22,16 +22,6 @@ from edgemgr.model.release import Arch
 AT = datetime(2026, 11, 1, 8, tzinfo=UTC)
 V33, V34 = "v1.33.5+k3s1", "v1.34.6+k3s1"
 BASE, TOP, NEXT = layer_bytes("base", 90_000), layer_bytes("top"), layer_bytes("next")
-
-
-def chart(name: str = "till", version: str = "4.2.0") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        content = f"name: {name}\nversion: {version}\n".encode()
-        member = tarfile.TarInfo(f"{name}/Chart.yaml")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def wheel() -> bytes:

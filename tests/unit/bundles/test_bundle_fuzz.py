@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Good
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests_support.bundle_files import NOW, plain, put_together, take_apart
+from tests_support.good_bundle import Good
 
 from edgemgr.bundles import ustar
 from edgemgr.bundles.content import Content

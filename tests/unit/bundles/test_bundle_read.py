@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Good
 from tests_support.bundle_files import (
     EXPIRES_AT,
     K3S,
@@ -20,6 +19,7 @@ from tests_support.bundle_files import (
     take_apart,
     write,
 )
+from tests_support.good_bundle import Good
 
 from edgemgr.bundles import ustar
 from edgemgr.bundles.content import Target

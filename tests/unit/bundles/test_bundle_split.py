@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Good
 from tests_support.bundle_files import NOW
+from tests_support.good_bundle import Good
 
 from edgemgr.bundles.source import open_source
 from edgemgr.bundles.split import split

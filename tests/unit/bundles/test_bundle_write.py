@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Good
 from tests_support.bundle_files import (
     EXPIRES_AT,
     MADE_AT,
@@ -22,6 +21,7 @@ from tests_support.bundle_files import (
     trusting,
     write,
 )
+from tests_support.good_bundle import Good
 
 from edgemgr.bundles.keys import load_signer
 from edgemgr.bundles.names import CAPS, CHUNK_BYTES, CHUNKED_FROM_BYTES
