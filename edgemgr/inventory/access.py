@@ -44,7 +44,8 @@ def open_target(database: Database, vault: Vault, settings: Settings, site_id: i
     """Give what it takes to connect to a site; called before every attempt.
 
     Costs no connection once our key is installed. Before that it completes a pin that is only a fingerprint, installs
-    our key with the sealed password or the operator's key, proves the key, and erases what it replaces.
+    our key with the sealed password or the operator's key, proves the key with a word that the site gives back (the
+    target then says how long that took), and erases what it replaces.
 
     Raises:
         NotFoundError: there is no such site.
@@ -61,11 +62,12 @@ def open_target(database: Database, vault: Vault, settings: Settings, site_id: i
     way = _way(database, vault, site_id)
     if not way.is_settled:
         try:
-            _install(way, settings.connect_timeout_s)
+            target = _install(way, settings.connect_timeout_s)
         except SiteIdentityError as exc:
             note_mismatch(database, site_id, exc, actor=actor)
             raise
         _settle(database, way, actor=actor)
+        return target
     return way.target
 
 
@@ -141,49 +143,50 @@ def _way(database: Database, vault: Vault, site_id: int) -> _Way:
         )
 
 
-def _install(way: _Way, timeout_s: float) -> None:
+def _install(way: _Way, timeout_s: float) -> Target:
     """Bring our key to the site and prove that it opens; only proves it where it does already."""
-    from edgemgr.links.ssh import connect
+    from edgemgr.links.sign_of_life import require_life
+    from edgemgr.links.ssh import connect_as
 
     jump_key = _open_jump(way, timeout_s)
-    target = way.target
     try:
-        connect(target, timeout_s=timeout_s).close()
+        connection, entered = connect_as([way.target, *_entries(way)], timeout_s=timeout_s, jump_key=jump_key)
     except SiteLoginError as refused:
-        for entry in _entries(way, refused):
-            try:
-                with connect(entry, timeout_s=timeout_s, jump_key=jump_key) as connection:
-                    install(connection, way.public_key, timeout_s=timeout_s + 20)
-                break
-            except SiteLoginError as exc:
-                refused = exc
-        else:
-            raise refused from None
-        connect(target, timeout_s=timeout_s).close()
+        raise _explained(way, refused) from refused
+    with connection:
+        if entered is not way.target:
+            install(connection, way.public_key, timeout_s=timeout_s + 20)
+    return require_life(way.target, timeout_s=timeout_s)
 
 
-def _entries(way: _Way, refused: SiteLoginError) -> list[Target]:
+def _entries(way: _Way) -> list[Target]:
     """List what may open the site for the first time, the operator's key before the password."""
     entries = []
     if way.first_key is not None:
         entries.append(replace(way.target, private_key=way.first_key))
-    if way.password is not None:
-        if way.pinned_on_first_use:
-            raise SiteLoginError(
-                f"site {way.target.name} was pinned without an operator's look: no password is sent to it",
-                hint=f"Compare its key on the node and pin it: `edgemgr site trust {way.target.name} "
-                "--fingerprint SHA256:… --reason …`; or place the key of `edgemgr site key` there.",
-                code="E-TRUST-PASSWORD",
-            )
+    if way.password is not None and not way.pinned_on_first_use:
         entries.append(replace(way.target, password=way.password))
-    if not entries:
-        raise SiteLoginError(
-            f"site {way.target.name} does not let our key in, and no password is there to install it with",
-            hint=f"Put the line of `edgemgr site key {way.target.name}` into {way.target.user}'s authorized_keys, "
-            f"or give a password for once: `edgemgr site password {way.target.name}`.",
-            code="E-LOGIN-NONE",
-        ) from refused
     return entries
+
+
+def _explained(way: _Way, refused: SiteLoginError) -> SiteLoginError:
+    """Say what to do where nothing was there, or allowed, that could have opened the site."""
+    name = way.target.name
+    if way.password is not None and way.pinned_on_first_use:
+        return SiteLoginError(
+            f"site {name} was pinned without an operator's look: no password is sent to it",
+            hint=f"Compare its key on the node and pin it: `edgemgr site trust {name} "
+            "--fingerprint SHA256:… --reason …`; or place the key of `edgemgr site key` there.",
+            code="E-TRUST-PASSWORD",
+        )
+    if way.password is None and way.first_key is None:
+        return SiteLoginError(
+            f"site {name} does not let our key in, and no password is there to install it with",
+            hint=f"Put the line of `edgemgr site key {name}` into {way.target.user}'s authorized_keys, "
+            f"or give a password for once: `edgemgr site password {name}`.",
+            code="E-LOGIN-NONE",
+        )
+    return refused
 
 
 def _open_jump(way: _Way, timeout_s: float) -> Secret | None:

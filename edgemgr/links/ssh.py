@@ -7,6 +7,7 @@ known_hosts file and no agent that could let another host through.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import paramiko
 
@@ -40,21 +41,35 @@ def connect(target: Target, *, timeout_s: float = 10.0, jump_key: Secret | None 
         SiteLoginError: the right host does not let us in (E-LOGIN-KEY, E-LOGIN-PASSWORD, E-LOGIN-NONE, E-LOGIN-JUMP).
         SiteError: no algorithm in common.
     """
-    jump = connect_jump(target.jump, jump_key or target.private_key, timeout_s=timeout_s) if target.jump else None
+    return connect_as([target], timeout_s=timeout_s, jump_key=jump_key)[0]
+
+
+def connect_as(
+    targets: Sequence[Target], *, timeout_s: float = 10.0, jump_key: Secret | None = None
+) -> tuple[Connection, Target]:
+    """Log in over one connection with the first of these that the site accepts, and say which one that was.
+
+    They differ in nothing but their key or password.
+
+    Raises:
+        As `connect`; SiteLoginError for the last of them.
+    """
+    site = targets[0]
+    jump = connect_jump(site.jump, jump_key or site.private_key, timeout_s=timeout_s) if site.jump else None
     transport: paramiko.Transport | None = None
     try:
         transport = shake_hands(
-            target.address, target.port, jump=jump, key_types=types_for(target.host_key), timeout_s=timeout_s
+            site.address, site.port, jump=jump, key_types=types_for(site.host_key), timeout_s=timeout_s
         )
-        _check_identity(target, shown_key(transport))
-        _log_in(transport, target)
+        _check_identity(site, shown_key(transport))
+        accepted = _log_in_as(transport, targets)
     except BaseException:
         if transport is not None:
             transport.close()
         if jump is not None:
             jump.close()
         raise
-    return Connection(transport, target.name, jump=jump)
+    return Connection(transport, site.name, jump=jump), accepted
 
 
 def connect_jump(jump: Jump, private_key: Secret | None, *, timeout_s: float = 10.0) -> Connection:
@@ -99,6 +114,18 @@ def mismatch(name: str, pinned: str, seen: str) -> HostKeyMismatchError:
         ),
         seen=seen,
     )
+
+
+def _log_in_as(transport: paramiko.Transport, targets: Sequence[Target]) -> Target:
+    *others, last = targets
+    for target in others:
+        try:
+            _log_in(transport, target)
+        except SiteLoginError:
+            continue
+        return target
+    _log_in(transport, last)
+    return last
 
 
 def _log_in(transport: paramiko.Transport, target: Target) -> None:

@@ -1,8 +1,8 @@
 """Arrivals: the sites of a claim, tried by their greeting and entered one by one, handed out as groups when ready.
 
 Who does not answer never reaches Ansible, and nobody waits for him: those that are ready go as soon as no further one
-is near. Every group costs an ansible-runner of its own (half a second of CPU and 80 MB before it does anything), so
-that each group gathers for longer than the one before.
+is near, or as many as one process is given at most. Every group costs an ansible-runner of its own (half a second of
+CPU and 80 MB before it does anything), so that each group gathers for longer than the one before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgemgr.errors import Retry
 from edgemgr.links.probe import Probe, ProbeVerdict, probe_many
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.target import Target
+from edgemgr.queue.ahead import Ahead
 from edgemgr.store.addresses import Address
 from edgemgr.store.claim import Claimed
 
@@ -41,13 +42,16 @@ class Arrivals:
         enter: Callable[[Claimed], Target | None],
         settle: Callable[[int, AttemptResult], None],
         timeout_s: float,
+        ahead: Ahead,
     ) -> None:
+        """Who is given a group gives back its places `ahead`."""
         self._pool = pool
         self._enter = enter
         self._settle = settle
         self._timeout_s = timeout_s
+        self._ahead = ahead
         self._came: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()  # None: a site that will not come
-        self._entering: set[int] = set()  #: sites that answered and are being entered
+        self._entering: set[int] = set()  #: sites that are being entered
 
     def groups(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> Iterator[list[Ready]]:
         """Every site of the claim that could be entered, in groups; who failed lately stands behind the others."""
@@ -56,7 +60,7 @@ class Arrivals:
         while left:
             group: list[Ready] = []
             deadline = math.inf
-            while left:
+            while left and len(group) < self._ahead.group_sites:
                 try:
                     came = self._came.get(timeout=self._patience_s(gap_s, deadline) if group else None)
                 except queue.Empty:
@@ -101,10 +105,11 @@ class Arrivals:
                 self._begin(item)
 
     def _begin(self, item: Claimed) -> None:
-        self._entering.add(item.operation.site_id)
         self._pool.submit(self._open, item)
 
     def _open(self, item: Claimed) -> None:
+        self._ahead.take()
+        self._entering.add(item.operation.site_id)
         target = None
         try:
             target = self._enter(item)
@@ -112,6 +117,8 @@ class Arrivals:
             logger.exception("%s: it could not be entered", item.site_name)
         finally:
             self._entering.discard(item.operation.site_id)
+            if target is None:
+                self._ahead.give_back()
             self._came.put(None if target is None else (item, target))
 
 

@@ -46,10 +46,22 @@ class Player:
     endings: ThreadPoolExecutor
     again: Callable[[list[Ready]], None]
 
-    def play(self, name: str, ready: Sequence[Ready], patience_s: float = PATIENCE_S) -> None:
-        """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens."""
+    def play(
+        self,
+        name: str,
+        ready: Sequence[Ready],
+        patience_s: float = PATIENCE_S,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens.
+
+        `on_begin` is called when it waits for forks no more.
+        """
         slots = slots_of(self.settings.forks)
-        forks = slots.take(len(ready), lambda: self._is_over(ready), patience_s=patience_s)
+        try:
+            forks = slots.take(len(ready), lambda: self._is_over(ready), patience_s=patience_s)
+        finally:
+            on_begin()
         if not forks:
             for item, _ in ready:
                 self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))

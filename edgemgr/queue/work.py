@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.access import note_mismatch, open_target
@@ -17,6 +18,7 @@ from edgemgr.links.ssh import HostKeyMismatchError
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.target import Target
 from edgemgr.operations.registry import spec_of
+from edgemgr.queue.ahead import Ahead
 from edgemgr.queue.arrivals import Arrivals, Ready
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
@@ -74,10 +76,14 @@ class Carrier:
             ThreadPoolExecutor(ENDING_THREADS, thread_name_prefix="ending") as endings,
             ThreadPoolExecutor(ACCESS_THREADS, thread_name_prefix="access") as pool,
             ThreadPoolExecutor(len(claimed), thread_name_prefix="batch") as processes,
+            Ahead(self.settings.forks) as ahead,
         ):
 
-            def start(ready: list[Ready], patience_s: float = PATIENCE_S) -> None:
-                self._processes.append(processes.submit(player.play, f"{name}-{next(numbers)}", ready, patience_s))
+            def start(
+                ready: list[Ready], patience_s: float = PATIENCE_S, on_begin: Callable[[], None] = lambda: None
+            ) -> None:
+                process = f"{name}-{next(numbers)}"
+                self._processes.append(processes.submit(player.play, process, ready, patience_s, on_begin))
 
             player = Player(
                 self.database,
@@ -90,11 +96,12 @@ class Carrier:
                 endings=endings,
                 again=lambda ready: start(ready, 0.0),
             )
-            arrivals = Arrivals(pool, self._enter, self._settle, self.settings.connect_timeout_s)
+            arrivals = Arrivals(pool, self._enter, self._settle, self.settings.connect_timeout_s, ahead)
             for ready in arrivals.groups(claimed, doors):
                 if spec.has_playbook:
-                    start(ready)
+                    start(ready, on_begin=partial(ahead.give_back, len(ready)))
                 else:
+                    ahead.give_back(len(ready))
                     self._processes += [pool.submit(self._probe, item, target) for item, target in ready]
             while unfinished := [process for process in self._processes if not process.done()]:
                 wait(unfinished)  # one of them may have started another
@@ -110,7 +117,7 @@ class Carrier:
         attempt_id = item.attempt.id or 0
         try:
             target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
-            if spec_of(item.operation.kind).has_playbook:
+            if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
                 target = require_life(target, timeout_s=self.settings.connect_timeout_s)
         except HostKeyMismatchError as exc:
             note_mismatch(self.database, item.operation.site_id, exc, actor="queue")

@@ -31,3 +31,5 @@ LATER = HEAD & QUEUED & _waits(WaitingFor.CONTACT, WaitingFor.BACKOFF)
 OPERATIONS: Table = Operation.__table__  # type: ignore[attr-defined]  # every table class has it
 #: What some sites have queued, found by site: left to itself, SQLite walks everything that is queued anywhere.
 QUEUED_BY_SITE = (OPERATIONS, "INDEXED BY operation_one_queued_per_kind", "sqlite")
+#: The heads of some sites, likewise.
+HEAD_BY_SITE = (OPERATIONS, "INDEXED BY operation_one_head", "sqlite")

@@ -305,7 +305,7 @@ def test_nothing_is_read_or_written_for_sites_as_long_as_nothing_changes(play: P
     event.listen(play.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     asked = len(play.links.asked)
     play.pass_by(50, step_s=0.25)
-    whole = [text for text in statements if "site.trust !=" in text and "site.id IN" not in text]
+    whole = [text for text in statements if "site.trust !=" in text and "site_id IN" not in text]
     written = [text for text in statements if text.startswith(("UPDATE", "INSERT", "DELETE"))]
     assert len(whole) <= 1
     assert len(written) <= 1  # when they were tried last, once in a while

@@ -1,6 +1,7 @@
 """How claims are carried in the simulated fleet: contact, groups, and the forks that all processes share.
 
-It keeps to what queue/arrivals.py, queue/slots.py and queue/work.py do, and takes their numbers from there.
+It keeps to what queue/arrivals.py, queue/ahead.py, queue/slots.py and queue/work.py do, and takes their numbers from
+there; only the time that a login takes is left out.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Protocol
 from flapping_link import Link
 from flapping_machine import Machine, Timeline
 
+from edgemgr.queue.ahead import group_sites
 from edgemgr.queue.arrivals import ANSWER_GAP_S
 from edgemgr.queue.slots import PATIENCE_S, PROCESS, SMALL
 from edgemgr.queue.work import LINGERING
+from edgemgr.runner.ssh_files import AGAIN_S
 
 #: When a connection that is not answered is tried again, after its begin (tcp_syn_retries in tcp(7): doubling).
 TRIES_S = (0.0, 1.0, 3.0, 7.0)
@@ -97,8 +100,11 @@ class Forks:
                 arrivals.setdefault(answered_s, []).append((attempt_id, site_id))
         for answered_s, came in arrivals.items():
             ready_s = now_s + answered_s + ANSWER_GAP_S
-            group = Group(claim, ready_s, deque(came), len(came))
-            self.timeline.at(ready_s, lambda group=group: self._queue(group))  # type: ignore[misc]
+            most = group_sites(self.carrying.forks)
+            for start in range(0, len(came), most):
+                piece = deque(came[start : start + most])
+                group = Group(claim, ready_s, piece, len(piece))
+                self.timeline.at(ready_s, lambda group=group: self._queue(group))  # type: ignore[misc]
         return claim
 
     def _queue(self, group: Group) -> None:
@@ -129,8 +135,9 @@ class Forks:
             self._give_back(group)
 
         connected_s = next((after_s for after_s in TRIES_S if link.is_up(now_s + after_s)), None)
-        if connected_s is None:
-            self.timeline.at(now_s + self.carrying.contact_s, lambda: end(is_done=False))
+        if connected_s is None or connected_s > AGAIN_S:
+            contact_s = min(AGAIN_S, self.carrying.contact_s)  # it was entered a moment ago
+            self.timeline.at(now_s + contact_s, lambda: end(is_done=False))
         else:
             self.timeline.at(now_s + connected_s, lambda: self._serve_site(site_id, 1.0, end))
 

@@ -14,6 +14,7 @@ from edgemgr.model.attempt import Attempt, AttemptResult, Outcome
 from edgemgr.model.operation import Operation
 from edgemgr.model.target import Target
 from edgemgr.queue import arrivals
+from edgemgr.queue.ahead import Ahead
 from edgemgr.queue.arrivals import Arrivals
 from edgemgr.store.addresses import Address
 from edgemgr.store.claim import Claimed
@@ -73,7 +74,7 @@ def test_who_does_not_answer_is_settled_with_the_reason_and_never_entered(
 ) -> None:
     answers(monkeypatch, each(lambda door: DARK if door[0] == "192.0.2.2" else GOOD))
     settled = Settled()
-    groups = list(Arrivals(pool, enter, settled, 10).groups([item(1), item(2)], {1: at(1), 2: at(2)}))
+    groups = list(Arrivals(pool, enter, settled, 10, Ahead(20)).groups([item(1), item(2)], {1: at(1), 2: at(2)}))
     assert [numbers(group) for group in groups] == [[1]]
     result = settled[2]
     assert (result.outcome, result.code) == (Outcome.UNREACHABLE, "E-SITE-NO-ANSWER")
@@ -94,7 +95,9 @@ def test_those_that_are_ready_do_not_wait_for_those_that_are_silent(
         found(third, DARK)
 
     answers(monkeypatch, tell)
-    waiting = Arrivals(pool, enter, Settled(), 10).groups([item(n) for n in (1, 2, 3)], {n: at(n) for n in (1, 2, 3)})
+    waiting = Arrivals(pool, enter, Settled(), 10, Ahead(20)).groups(
+        [item(n) for n in (1, 2, 3)], {n: at(n) for n in (1, 2, 3)}
+    )
     start = time.monotonic()
     assert numbers(next(waiting)) == [1, 2]
     assert time.monotonic() - start < 5
@@ -115,7 +118,7 @@ def test_behind_one_jump_host_it_is_tried_once_for_all(
     answers(monkeypatch, tell)
     jump = at(9, is_jump=True)
     settled = Settled()
-    assert list(Arrivals(pool, enter, settled, 10).groups([item(1), item(2)], {1: jump, 2: jump})) == []
+    assert list(Arrivals(pool, enter, settled, 10, Ahead(20)).groups([item(1), item(2)], {1: jump, 2: jump})) == []
     assert tried == [("192.0.2.9", 22)]
     assert "the jump host 192.0.2.9:22" in settled[1].message
 
@@ -130,14 +133,14 @@ def test_a_site_that_is_not_pinned_is_asked_for_trust_even_if_it_is_dark(
     def refuse(claimed: Claimed) -> None:
         entered.append(claimed.site_name)
 
-    assert list(Arrivals(pool, refuse, settled, 10).groups([item(1)], {1: at(1, is_pinned=False)})) == []
+    assert list(Arrivals(pool, refuse, settled, 10, Ahead(20)).groups([item(1)], {1: at(1, is_pinned=False)})) == []
     assert (entered, settled) == (["s1"], {})
 
 
 def test_who_failed_lately_stands_behind_the_others(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, each(lambda _door: GOOD))
     claimed = [item(1, spent=1), item(2), item(3, unreached=4), item(4)]
-    (group,) = Arrivals(pool, enter, Settled(), 10).groups(claimed, {n: at(n) for n in range(1, 5)})
+    (group,) = Arrivals(pool, enter, Settled(), 10, Ahead(20)).groups(claimed, {n: at(n) for n in range(1, 5)})
     assert numbers(group) == [2, 4, 1, 3]
 
 
@@ -154,5 +157,47 @@ def test_a_fault_of_the_probe_or_of_the_entering_loses_nobody(
         return enter(claimed)
 
     answers(monkeypatch, tell)
-    groups = list(Arrivals(pool, enter_some, Settled(), 10).groups([item(n) for n in (1, 2, 3)], {1: at(1), 2: at(2)}))
+    groups = list(
+        Arrivals(pool, enter_some, Settled(), 10, Ahead(20)).groups([item(n) for n in (1, 2, 3)], {1: at(1), 2: at(2)})
+    )
     assert sorted(number for group in groups for number in numbers(group)) == [1, 3]
+
+
+def test_a_group_goes_as_soon_as_it_has_as_many_as_one_process_is_given(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    claimed = [item(number) for number in range(1, 101)]
+    with Ahead(1) as ahead:
+        sizes = []
+        for group in Arrivals(pool, enter, Settled(), 10, ahead).groups(claimed, {n: at(n) for n in range(1, 101)}):
+            sizes.append(len(group))
+            ahead.give_back(len(group))
+    assert sizes == [40, 40, 20]
+
+
+def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    entered: list[int] = []
+
+    def note(claimed: Claimed) -> Target:
+        entered.append(claimed.operation.site_id)
+        return enter(claimed)
+
+    claimed = [item(number) for number in range(1, 51)]
+    with Ahead(1) as ahead:
+        groups = Arrivals(pool, note, Settled(), 10, ahead).groups(claimed, {n: at(n) for n in range(1, 51)})
+        assert (len(next(groups)), len(entered)) == (40, 40)
+        ahead.give_back(40)
+        assert (len(next(groups)), len(entered)) == (10, 50)
+
+
+def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:
+    with Ahead(1) as ended:
+        for _ in range(ended.group_sites):
+            ended.take()
+    with Ahead(1) as next_one:
+        for _ in range(next_one.group_sites):
+            next_one.take()  # waits for ever, were they still held

@@ -1,0 +1,70 @@
+"""Ahead: how many sites may have been entered before a process has forks for them.
+
+A site that was entered and then waits may be gone again when its turn comes: with links that are up for a minute on
+average, every ten seconds of waiting lose one in six. So logins are made no earlier than they are needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from types import TracebackType
+from typing import Self
+
+#: Sites that one process is given at most, in forks, and also how many may be ahead: while a process carries as many,
+#: the next as many are entered. A process costs half a second of CPU before it does anything, so that there is a
+#: least number whatever the forks.
+GROUP = 3
+GROUP_LEAST = 40
+_LOOK_S = 1.0
+
+
+def group_sites(forks: int) -> int:
+    """How many sites one process is given at most."""
+    return max(GROUP * forks, GROUP_LEAST)
+
+
+class Ahead:
+    """What one claim holds of the room that all claims of this process share. Leaving the context frees it."""
+
+    def __init__(self, forks: int) -> None:
+        """`forks` is what one process has at most."""
+        self.group_sites = group_sites(forks)  #: so many sites one process is given at most
+        self._room = _room_of(forks)
+        self._held = 0
+        self._is_closed = False
+        self._guard = threading.Lock()
+
+    def take(self) -> None:
+        """Wait until one more site may be entered."""
+        while not self._is_closed:
+            if self._room.acquire(timeout=_LOOK_S):
+                with self._guard:
+                    if self._is_closed:
+                        self._room.release()
+                    else:
+                        self._held += 1
+                return
+
+    def give_back(self, sites: int = 1) -> None:
+        """So many of them wait no more."""
+        with self._guard:
+            sites = min(sites, self._held)
+            self._held -= sites
+            if sites:
+                self._room.release(sites)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_closed = True
+        self.give_back(self._held)
+
+
+@cache
+def _room_of(forks: int) -> threading.Semaphore:
+    """The room that all workers of this process share."""
+    return threading.Semaphore(group_sites(forks))
