@@ -13,6 +13,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from edgemgr.errors import Retry
 from edgemgr.links.probe import Probe, ProbeVerdict, probe_many
@@ -44,34 +45,47 @@ class Arrivals:
         timeout_s: float,
         ahead: Ahead,
     ) -> None:
-        """Who is given a group gives back its places `ahead`."""
+        """Who is given a group lets others `join` it while it waits, and then gives back their places `ahead`."""
         self._pool = pool
         self._enter = enter
         self._settle = settle
         self._timeout_s = timeout_s
         self._ahead = ahead
         self._came: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()  # None: a site that will not come
+        self._left = 0  #: sites of which we do not know yet whether they come
         self._entering: set[int] = set()  #: sites that are being entered
 
     def groups(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> Iterator[list[Ready]]:
         """Every site of the claim that could be entered, in groups; who failed lately stands behind the others."""
         self._pool.submit(self._try_all, claimed, addresses)
-        left, gap_s = len(claimed), ANSWER_GAP_S
-        while left:
+        self._left, gap_s = len(claimed), ANSWER_GAP_S
+        while self._left:
             group: list[Ready] = []
             deadline = math.inf
-            while left and len(group) < self._ahead.group_sites:
+            while self._left and len(group) < self._ahead.group_sites:
                 try:
                     came = self._came.get(timeout=self._patience_s(gap_s, deadline) if group else None)
                 except queue.Empty:
                     break
-                left -= 1
+                self._left -= 1
                 if came is not None:
                     group.append(came)
                     deadline = min(deadline, time.monotonic() + GATHER_MAX_S)
             if group:
-                yield sorted(group, key=_order)
+                group.sort(key=_order)
+                yield group
                 gap_s *= 2
+
+    def join(self, group: list[Ready]) -> int:
+        """Let those join a group that came since it was handed out, if it still waits; returns how many it has."""
+        with suppress(queue.Empty):
+            while len(group) < self._ahead.group_sites:
+                came = self._came.get_nowait()
+                self._left -= 1
+                if came is not None:
+                    group.append(came)
+        group.sort(key=_order)
+        return len(group)
 
     def _patience_s(self, gap_s: float, deadline: float) -> float:
         wait_s = max(gap_s, ENTER_GAP_S) if self._entering else gap_s

@@ -46,36 +46,32 @@ class Player:
     endings: ThreadPoolExecutor
     again: Callable[[list[Ready]], None]
 
-    def play(
-        self,
-        name: str,
-        ready: Sequence[Ready],
-        patience_s: float = PATIENCE_S,
-        on_begin: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens.
+    def wait(
+        self, ready: list[Ready], join: Callable[[list[Ready]], int] = len, patience_s: float = PATIENCE_S
+    ) -> Held | None:
+        """Wait until there are forks for a group, and give them; `join` may add to the group until then.
 
-        `on_begin` is called when it waits for forks no more.
+        If it is canceled before, it is settled, and None is given.
         """
         slots = slots_of(self.settings.forks)
+        forks = slots.take(lambda: join(ready), lambda: self._is_over(ready), patience_s=patience_s)
+        if forks:
+            return Held(slots, forks, len(ready))
+        for item, _ in ready:
+            self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))
+        return None
+
+    def play(self, name: str, ready: Sequence[Ready], held: Held) -> None:
+        """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens."""
         try:
-            forks = slots.take(len(ready), lambda: self._is_over(ready), patience_s=patience_s)
-        finally:
-            on_begin()
-        if not forks:
-            for item, _ in ready:
-                self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))
-            return
-        held = Held(slots, forks, len(ready))
-        try:
-            self._run(name, {item.attempt.id or 0: (item, target) for item, target in ready}, forks, held)
+            self._run(name, {item.attempt.id or 0: (item, target) for item, target in ready}, held)
         finally:
             held.close()
 
     def _is_over(self, ready: Sequence[Ready]) -> bool:
         return self.stop.is_set() or all(self.is_canceled(item.attempt.id or 0) for item, _ in ready)
 
-    def _run(self, name: str, unsettled: dict[int, Ready], forks: int, held: Held) -> None:
+    def _run(self, name: str, unsettled: dict[int, Ready], held: Held) -> None:
         def on_result(attempt_id: int, result: AttemptResult) -> None:
             item, target = unsettled.pop(attempt_id)
             held.settled()
@@ -102,7 +98,7 @@ class Player:
                 on_result=on_result,
                 is_canceled=self.is_canceled,
                 hand_over=HandOver(slots_of(self.settings.forks).has_room, take),
-                forks=forks,
+                forks=held.forks,
             )
         except EdgemgrError as exc:
             refuse(result_of(exc))

@@ -35,8 +35,10 @@ class Slots:
         self._free = forks + PROCESS + SMALL + PROCESS
         self._changed = threading.Condition()
 
-    def take(self, sites: int, is_over: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> int:
+    def take(self, count: Callable[[], int], is_over: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> int:
         """Wait until a process pays, and give the number of its forks; 0 when `is_over` says so meanwhile.
+
+        `count` tells how many sites it is for, which may grow while they wait.
 
         Half of the forks that it may have must be free, or one for each site: two hundred sites with a single fork
         would be slow for the whole life of that process.
@@ -44,6 +46,7 @@ class Slots:
         since = time.monotonic()
         with self._changed:
             while True:
+                sites = count()
                 free = self._free + (self._reserve if time.monotonic() - since >= patience_s else 0)
                 if free >= self._least(sites):
                     forks = min(sites, self._forks, free - PROCESS)
@@ -73,20 +76,20 @@ class Held:
 
     def __init__(self, slots: Slots, forks: int, sites: int) -> None:
         self._slots = slots
-        self._forks = forks
+        self.forks = forks  #: that it has now
         self._open = sites
 
     def settled(self, sites: int = 1) -> None:
         """So many sites need this process no more."""
         self._open -= sites
-        spare = max(0, self._forks - self._open)
-        self._forks -= spare
+        spare = max(0, self.forks - self._open)
+        self.forks -= spare
         if spare:
             self._slots.give_back(spare)
 
     def close(self) -> None:
         """The process is gone."""
-        self._slots.give_back(self._forks + PROCESS)
+        self._slots.give_back(self.forks + PROCESS)
 
 
 @cache

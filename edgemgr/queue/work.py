@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import partial
 
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.access import note_mismatch, open_target
@@ -22,7 +21,7 @@ from edgemgr.queue.ahead import Ahead
 from edgemgr.queue.arrivals import Arrivals, Ready
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
-from edgemgr.queue.slots import PATIENCE_S
+from edgemgr.queue.slots import Held
 from edgemgr.settings import Settings
 from edgemgr.store.addresses import addresses
 from edgemgr.store.claim import Claimed
@@ -79,11 +78,18 @@ class Carrier:
             Ahead(self.settings.forks) as ahead,
         ):
 
-            def start(
-                ready: list[Ready], patience_s: float = PATIENCE_S, on_begin: Callable[[], None] = lambda: None
-            ) -> None:
-                process = f"{name}-{next(numbers)}"
-                self._processes.append(processes.submit(player.play, process, ready, patience_s, on_begin))
+            def start(ready: list[Ready], held: Held | None) -> None:
+                if held is None:
+                    return
+                try:
+                    self._processes.append(processes.submit(player.play, f"{name}-{next(numbers)}", ready, held))
+                except RuntimeError:  # no more threads
+                    held.close()
+                    raise
+
+            def start_again(ready: list[Ready]) -> None:
+                again = processes.submit(lambda: start(ready, player.wait(ready, patience_s=0.0)))
+                self._processes.append(again)
 
             player = Player(
                 self.database,
@@ -94,12 +100,14 @@ class Carrier:
                 is_canceled=self.is_canceled,
                 stop=self.stop,
                 endings=endings,
-                again=lambda ready: start(ready, 0.0),
+                again=start_again,
             )
             arrivals = Arrivals(pool, self._enter, self._settle, self.settings.connect_timeout_s, ahead)
             for ready in arrivals.groups(claimed, doors):
                 if spec.has_playbook:
-                    start(ready, on_begin=partial(ahead.give_back, len(ready)))
+                    held = player.wait(ready, arrivals.join)
+                    ahead.give_back(len(ready))
+                    start(ready, held)
                 else:
                     ahead.give_back(len(ready))
                     self._processes += [pool.submit(self._probe, item, target) for item, target in ready]

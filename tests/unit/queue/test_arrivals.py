@@ -201,3 +201,34 @@ def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:
     with Ahead(1) as next_one:
         for _ in range(next_one.group_sites):
             next_one.take()  # waits for ever, were they still held
+
+
+def test_who_comes_while_a_group_waits_for_a_process_joins_it(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "ANSWER_GAP_S", 0.05)
+    go_on, late = threading.Event(), threading.Event()
+
+    def tell(doors: Sequence[tuple[str, int]], found: Found) -> None:
+        found(doors[0], GOOD)
+        go_on.wait(10)
+        found(doors[1], GOOD)
+
+    def note(claimed: Claimed) -> Target:
+        if claimed.operation.site_id == 2:
+            late.set()
+        return enter(claimed)
+
+    answers(monkeypatch, tell)
+    with Ahead(20) as ahead:
+        coming = Arrivals(pool, note, Settled(), 10, ahead)
+        groups = coming.groups([item(1), item(2)], {1: at(1), 2: at(2)})
+        group = next(groups)
+        assert (numbers(group), coming.join(group)) == ([1], 1)
+        go_on.set()
+        late.wait(10)
+        deadline = time.monotonic() + 10
+        while coming.join(group) == 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert numbers(group) == [1, 2]
+        assert list(groups) == []
