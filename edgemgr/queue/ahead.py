@@ -14,7 +14,7 @@ from typing import Self
 #: Sites that one process is given at most, in forks, and also how many may be ahead: while a process carries as many,
 #: the next as many are entered. A process costs half a second of CPU before it does anything, so that there is a
 #: least number whatever the forks.
-GROUP = 3
+GROUP = 4
 GROUP_LEAST = 40
 _LOOK_S = 1.0
 

@@ -40,8 +40,8 @@ class Slots:
 
         `count` tells how many sites it is for, which may grow while they wait.
 
-        Half of the forks that it may have must be free, or one for each site: two hundred sites with a single fork
-        would be slow for the whole life of that process.
+        Three quarters of the forks that it may have must be free, or one for each site: the number holds for the whole
+        life of that process, and sites that wait for forks may be gone before they get one.
         """
         since = time.monotonic()
         with self._changed:
@@ -68,7 +68,7 @@ class Slots:
             self._changed.notify_all()
 
     def _least(self, sites: int) -> int:
-        return PROCESS + min(sites, max(1, self._forks // 2))
+        return PROCESS + min(sites, max(1, self._forks * 3 // 4))
 
 
 class Held:
