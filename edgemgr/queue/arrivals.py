@@ -44,13 +44,19 @@ class Arrivals:
         settle: Callable[[int, AttemptResult], None],
         timeout_s: float,
         ahead: Ahead,
+        *,
+        is_idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Who is given a group lets others `join` it while it waits, and then gives back their places `ahead`."""
+        """Who is given a group lets others `join` it while it waits, and then gives back their places `ahead`.
+
+        While `is_idle`, when nothing of full size is carried, a quarter of a group goes without waiting for more.
+        """
         self._pool = pool
         self._enter = enter
         self._settle = settle
         self._timeout_s = timeout_s
         self._ahead = ahead
+        self._is_idle = is_idle
         self._came: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()  # None: a site that will not come
         self._left = 0  #: sites of which we do not know yet whether they come
         self._entering: set[int] = set()  #: sites that are being entered
@@ -71,6 +77,8 @@ class Arrivals:
                 if came is not None:
                     group.append(came)
                     deadline = min(deadline, time.monotonic() + GATHER_MAX_S)
+                    if len(group) >= self._ahead.group_sites // 4 and self._is_idle():
+                        break
             if group:
                 group.sort(key=_order)
                 yield group

@@ -56,6 +56,11 @@ class Slots:
                     return 0
                 self._changed.wait(_LOOK_S)
 
+    def is_idle(self) -> bool:
+        """A process of full size could begin at once."""
+        with self._changed:
+            return self._free >= PROCESS + self._forks
+
     def has_room(self) -> bool:
         """A further process for many sites could begin, if need be from the reserve."""
         with self._changed:

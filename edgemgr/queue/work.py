@@ -21,7 +21,7 @@ from edgemgr.queue.ahead import Ahead
 from edgemgr.queue.arrivals import Arrivals, Ready
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
-from edgemgr.queue.slots import Held
+from edgemgr.queue.slots import Held, slots_of
 from edgemgr.settings import Settings
 from edgemgr.store.addresses import addresses
 from edgemgr.store.claim import Claimed
@@ -102,7 +102,9 @@ class Carrier:
                 endings=endings,
                 again=start_again,
             )
-            arrivals = Arrivals(pool, self._enter, self._settle, self.settings.connect_timeout_s, ahead)
+            is_idle = slots_of(self.settings.forks).is_idle
+            timeout_s = self.settings.connect_timeout_s
+            arrivals = Arrivals(pool, self._enter, self._settle, timeout_s, ahead, is_idle=is_idle)
             for ready in arrivals.groups(claimed, doors):
                 if spec.has_playbook:
                     held = player.wait(ready, arrivals.join)

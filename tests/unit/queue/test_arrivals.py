@@ -176,6 +176,20 @@ def test_a_group_goes_as_soon_as_it_has_as_many_as_one_process_is_given(
     assert sizes == [40, 40, 20]
 
 
+def test_while_nothing_is_carried_a_quarter_of_a_group_goes_at_once(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    claimed = [item(number) for number in range(1, 41)]
+    carried = threading.Event()
+    with Ahead(1) as ahead:
+        coming = Arrivals(pool, enter, Settled(), 10, ahead, is_idle=lambda: not carried.is_set())
+        groups = coming.groups(claimed, {n: at(n) for n in range(1, 41)})
+        assert len(next(groups)) == 10
+        carried.set()
+        assert len(next(groups)) == 30
+
+
 def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
     pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
