@@ -95,7 +95,7 @@ class Lab:
         Raises:
             NotFoundError: E-LAB-SITE, the lab has no such site.
         """
-        return _named(name, record.read_sites(self._record))
+        return record.as_it_is(_named(name, record.remembered(self._record)))
 
     def console(self, name: str) -> Path:
         """Return the file with what the site wrote while it booted."""

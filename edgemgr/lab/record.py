@@ -32,6 +32,15 @@ def read_sites(path: Path) -> dict[str, SimulatedSite]:
     """Return the sites by name in the order of their numbers, with the state that their processes show now.
 
     Raises:
+        LabError: as `remembered`.
+    """
+    return {name: as_it_is(site) for name, site in remembered(path).items()}
+
+
+def remembered(path: Path) -> dict[str, SimulatedSite]:
+    """Return the sites as they were written down; looking at the processes of a thousand takes a while.
+
+    Raises:
         LabError: E-LAB-RECORD, the file cannot be read.
     """
     try:
@@ -44,10 +53,11 @@ def read_sites(path: Path) -> dict[str, SimulatedSite]:
             hint="Put the file back, or end its sites by hand (`ip netns pids NAME`) and remove the folder.",
             code="E-LAB-RECORD",
         ) from exc
-    return {site.name: _as_it_is(site) for site in sorted(sites, key=lambda site: site.number)}
+    return {site.name: site for site in sorted(sites, key=lambda site: site.number)}
 
 
-def _as_it_is(site: SimulatedSite) -> SimulatedSite:
+def as_it_is(site: SimulatedSite) -> SimulatedSite:
+    """Return a site with the state that its processes show now."""
     state = SiteState.RUNNING if is_alive(site.process) else SiteState.OFF
     link = site.link
     if link is LinkState.DEGRADED and not is_alive(site.relay):

@@ -75,13 +75,13 @@ def result(name: str) -> dict[str, Any]:
 def fake(lab: Lab, sites: Sequence[SimulatedSite]) -> None:
     """Fake these nodes of a lab, past their SSH."""
 
-    def put(site: SimulatedSite, script: str, text: str) -> None:
-        done = lab.run(site.name, ["sh", "-ec", script], input_text=text)
-        assert done.returncode == 0, f"{site.name}: {done.stderr}"
+    script = (
+        f'cat >{RESULT}; printf %s "$1" >{FAKE}; chmod 755 {FAKE}; for each in {PYTHONS}; do ln -sf {FAKE} $each; done'
+    )
 
     def one(site: SimulatedSite) -> None:
-        put(site, f"cat >{RESULT}", json.dumps(result(site.name)))
-        put(site, f"cat >{FAKE} && chmod 755 {FAKE} && for each in {PYTHONS}; do ln -sf {FAKE} $each; done", SCRIPT)
+        done = lab.run(site.name, ["sh", "-ec", script, "sh", SCRIPT], input_text=json.dumps(result(site.name)))
+        assert done.returncode == 0, f"{site.name}: {done.stderr}"
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(one, sites))
