@@ -11,16 +11,16 @@ from functools import cache
 from types import TracebackType
 from typing import Self
 
-#: Sites that one process is given at most, in forks, and also how many may be ahead: while a process carries as many,
-#: the next as many are entered. A process costs half a second of CPU before it does anything, so that there is a
-#: least number whatever the forks.
+#: Sites that one process is given at most, for each of its forks, and also how many may be ahead: while a process
+#: carries as many, the next as many are entered. A process costs half a second of CPU before it does anything, so that
+#: there is a least number whatever the forks.
 GROUP = 4
 GROUP_LEAST = 40
 _LOOK_S = 1.0
 
 
 def group_sites(forks: int) -> int:
-    """How many sites one process is given at most."""
+    """How many sites a process with so many forks is given at most."""
     return max(GROUP * forks, GROUP_LEAST)
 
 

@@ -95,6 +95,13 @@ class Arrivals:
         group.sort(key=_order)
         return len(group)
 
+    def shorten(self, group: list[Ready], most: int) -> None:
+        """Let the last of a group wait for the next one, so that it has no more than so many."""
+        for ready in group[most:]:
+            self._left += 1
+            self._came.put(ready)
+        del group[most:]
+
     def _patience_s(self, gap_s: float, deadline: float) -> float:
         wait_s = max(gap_s, ENTER_GAP_S) if self._entering else gap_s
         return max(0.0, min(wait_s, deadline - time.monotonic()))

@@ -46,20 +46,17 @@ class Player:
     endings: ThreadPoolExecutor
     again: Callable[[list[Ready]], None]
 
-    def wait(
-        self, ready: list[Ready], join: Callable[[list[Ready]], int] = len, patience_s: float = PATIENCE_S
-    ) -> Held | None:
-        """Wait until there are forks for a group, and give them; `join` may add to the group until then.
+    def wait(self, ready: list[Ready], join: Callable[[list[Ready]], int] = len, patience_s: float = PATIENCE_S) -> int:
+        """Wait until there are forks for a group, and take them; `join` may add to the group until then.
 
-        If it is canceled before, it is settled, and None is given.
+        If it is canceled before, it is settled, and 0 is given.
         """
         slots = slots_of(self.settings.forks)
         forks = slots.take(lambda: join(ready), lambda: self._is_over(ready), patience_s=patience_s)
-        if forks:
-            return Held(slots, forks, len(ready))
-        for item, _ in ready:
-            self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))
-        return None
+        if not forks:
+            for item, _ in ready:
+                self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))
+        return forks
 
     def play(self, name: str, ready: Sequence[Ready], held: Held) -> None:
         """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens."""

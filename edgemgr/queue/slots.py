@@ -40,8 +40,8 @@ class Slots:
 
         `count` tells how many sites it is for, which may grow while they wait.
 
-        Three quarters of the forks that it may have must be free, or one for each site: the number holds for the whole
-        life of that process, and sites that wait for forks may be gone before they get one.
+        Half of the forks that it may have must be free, or one for each site: the number holds for the whole life of
+        that process.
         """
         since = time.monotonic()
         with self._changed:
@@ -73,7 +73,7 @@ class Slots:
             self._changed.notify_all()
 
     def _least(self, sites: int) -> int:
-        return PROCESS + min(sites, max(1, self._forks * 3 // 4))
+        return PROCESS + min(sites, max(1, self._forks // 2))
 
 
 class Held:

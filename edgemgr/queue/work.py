@@ -17,7 +17,7 @@ from edgemgr.links.ssh import HostKeyMismatchError
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.target import Target
 from edgemgr.operations.registry import spec_of
-from edgemgr.queue.ahead import Ahead
+from edgemgr.queue.ahead import Ahead, group_sites
 from edgemgr.queue.arrivals import Arrivals, Ready
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
@@ -70,7 +70,7 @@ class Carrier:
         spec = spec_of(claimed[0].operation.kind)
         with self.database.read() as session:
             doors = addresses(session, [item.operation.site_id for item in claimed])
-        numbers = itertools.count()
+        numbers, slots = itertools.count(), slots_of(self.settings.forks)
         with (
             ThreadPoolExecutor(ENDING_THREADS, thread_name_prefix="ending") as endings,
             ThreadPoolExecutor(ACCESS_THREADS, thread_name_prefix="access") as pool,
@@ -78,9 +78,10 @@ class Carrier:
             Ahead(self.settings.forks) as ahead,
         ):
 
-            def start(ready: list[Ready], held: Held | None) -> None:
-                if held is None:
+            def start(ready: list[Ready], forks: int) -> None:
+                if not forks:
                     return
+                held = Held(slots, forks, len(ready))
                 try:
                     self._processes.append(processes.submit(player.play, f"{name}-{next(numbers)}", ready, held))
                 except RuntimeError:  # no more threads
@@ -102,14 +103,15 @@ class Carrier:
                 endings=endings,
                 again=start_again,
             )
-            is_idle = slots_of(self.settings.forks).is_idle
             timeout_s = self.settings.connect_timeout_s
-            arrivals = Arrivals(pool, self._enter, self._settle, timeout_s, ahead, is_idle=is_idle)
+            arrivals = Arrivals(pool, self._enter, self._settle, timeout_s, ahead, is_idle=slots.is_idle)
             for ready in arrivals.groups(claimed, doors):
                 if spec.has_playbook:
-                    held = player.wait(ready, arrivals.join)
+                    forks = player.wait(ready, arrivals.join)
+                    if forks:  # with few of them the last sites would wait for long
+                        arrivals.shorten(ready, group_sites(forks))
                     ahead.give_back(len(ready))
-                    start(ready, held)
+                    start(ready, forks)
                 else:
                     ahead.give_back(len(ready))
                     self._processes += [pool.submit(self._probe, item, target) for item, target in ready]

@@ -217,6 +217,18 @@ def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:
             next_one.take()  # waits for ever, were they still held
 
 
+def test_who_is_too_many_for_the_forks_that_were_free_comes_with_the_next_group(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    coming = Arrivals(pool, enter, Settled(), 10, Ahead(20))
+    groups = coming.groups([item(n) for n in (1, 2, 3)], {n: at(n) for n in (1, 2, 3)})
+    group = next(groups)
+    coming.shorten(group, 2)
+    assert numbers(group) == [1, 2]
+    assert [numbers(each) for each in groups] == [[3]]
+
+
 def test_who_comes_while_a_group_waits_for_a_process_joins_it(
     pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
