@@ -14,8 +14,9 @@ from functools import cache
 
 #: What a process costs beside its forks, in forks.
 PROCESS = 4
-#: Sites of a small claim, for which there is room beside a full one.
-SMALL = 2
+#: Sites of a small claim, for which there is room beside a full one. So many more of a full one may still be open when
+#: the next begins: a process takes two seconds to get going.
+SMALL = 6
 #: Who has waited so long may take from the reserve, seconds: what holds the others are slow sites.
 PATIENCE_S = 30.0
 _LOOK_S = 1.0
@@ -40,8 +41,8 @@ class Slots:
 
         `count` tells how many sites it is for, which may grow while they wait.
 
-        Half of the forks that it may have must be free, or one for each site: the number holds for the whole life of
-        that process.
+        Three quarters of the forks that it may have must be free, or one for each site: the number holds for the whole
+        life of that process, and two with half of them are slower together than one with all.
         """
         since = time.monotonic()
         with self._changed:
@@ -73,7 +74,7 @@ class Slots:
             self._changed.notify_all()
 
     def _least(self, sites: int) -> int:
-        return PROCESS + min(sites, max(1, self._forks // 2))
+        return PROCESS + min(sites, max(1, self._forks * 3 // 4))
 
 
 class Held:
