@@ -14,8 +14,11 @@ from typing import Self
 #: Sites that one process is given at most, for each of its forks, and also how many may be ahead: while a process
 #: carries as many, the next as many are entered. A process costs half a second of CPU before it does anything, so that
 #: there is a least number whatever the forks.
-GROUP = 4
+GROUP = 5
 GROUP_LEAST = 40
+#: So many every claim may have ahead in any case: who asks for one site need not wait until two hundred others, which
+#: may take an hour each, have found forks.
+ALWAYS = 10
 _LOOK_S = 1.0
 
 
@@ -31,12 +34,17 @@ class Ahead:
         """`forks` is what one process has at most."""
         self.group_sites = group_sites(forks)  #: so many sites one process is given at most
         self._room = _room_of(forks)
-        self._held = 0
+        self._own = 0  #: places that are this claim's in any case
+        self._held = 0  #: places in the shared room
         self._is_closed = False
         self._guard = threading.Lock()
 
     def take(self) -> None:
         """Wait until one more site may be entered."""
+        with self._guard:
+            if self._own < ALWAYS:
+                self._own += 1
+                return
         while not self._is_closed:
             if self._room.acquire(timeout=_LOOK_S):
                 with self._guard:
@@ -49,10 +57,11 @@ class Ahead:
     def give_back(self, sites: int = 1) -> None:
         """So many of them wait no more."""
         with self._guard:
-            sites = min(sites, self._held)
-            self._held -= sites
-            if sites:
-                self._room.release(sites)
+            shared = min(sites, self._held)
+            self._held -= shared
+            self._own -= min(sites - shared, self._own)
+            if shared:
+                self._room.release(shared)
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from edgemgr.model.attempt import Attempt, AttemptResult, Outcome
 from edgemgr.model.operation import Operation
 from edgemgr.model.target import Target
 from edgemgr.queue import arrivals
-from edgemgr.queue.ahead import Ahead
+from edgemgr.queue.ahead import ALWAYS, GROUP_LEAST, Ahead
 from edgemgr.queue.arrivals import Arrivals
 from edgemgr.store.addresses import Address
 from edgemgr.store.claim import Claimed
@@ -200,12 +200,15 @@ def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
         entered.append(claimed.operation.site_id)
         return enter(claimed)
 
-    claimed = [item(number) for number in range(1, 51)]
+    claimed = [item(number) for number in range(1, 71)]
+    most = GROUP_LEAST + ALWAYS
     with Ahead(1) as ahead:
-        groups = Arrivals(pool, note, Settled(), 10, ahead).groups(claimed, {n: at(n) for n in range(1, 51)})
-        assert (len(next(groups)), len(entered)) == (40, 40)
-        ahead.give_back(40)
-        assert (len(next(groups)), len(entered)) == (10, 50)
+        groups = Arrivals(pool, note, Settled(), 10, ahead).groups(claimed, {n: at(n) for n in range(1, 71)})
+        assert len(next(groups)) == GROUP_LEAST
+        assert len(next(groups)) == ALWAYS
+        assert len(entered) == most
+        ahead.give_back(most)
+        assert (len(next(groups)), len(entered)) == (70 - most, 70)
 
 
 def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:
@@ -215,6 +218,14 @@ def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:
     with Ahead(1) as next_one:
         for _ in range(next_one.group_sites):
             next_one.take()  # waits for ever, were they still held
+
+
+def test_who_asks_for_a_few_sites_does_not_wait_behind_those_that_have_no_forks_yet() -> None:
+    with Ahead(1) as many, Ahead(1) as few:
+        for _ in range(GROUP_LEAST + ALWAYS):
+            many.take()
+        for _ in range(ALWAYS):
+            few.take()  # waits for ever, were it not for its own places
 
 
 def test_who_is_too_many_for_the_forks_that_were_free_comes_with_the_next_group(
