@@ -116,12 +116,21 @@ class Forks:
         for group in list(self.queue):
             has_waited = self.timeline.now_s - group.since_s >= PATIENCE_S
             free = self.free + (self.carrying.forks + PROCESS if has_waited else 0)
-            if free >= PROCESS + min(group.open, max(1, self.carrying.forks // 2)):
+            if free >= PROCESS + min(group.open, max(1, self.carrying.forks * 3 // 4)):
                 self.queue.remove(group)
                 group.forks = min(group.open, self.carrying.forks, free - PROCESS)
+                self._shorten(group)
                 self.free -= group.forks + PROCESS
                 for _ in range(group.forks):
                     self.timeline.at(self.timeline.now_s + START_S, lambda group=group: self._next(group))  # type: ignore[misc]
+
+    def _shorten(self, group: Group) -> None:
+        """With few forks it is given few sites; the others wait as a group of their own."""
+        most = group_sites(group.forks)
+        if group.open > most:
+            rest = deque(group.waiting.pop() for _ in range(group.open - most))
+            group.open = most
+            self.queue.append(Group(group.claim, group.since_s, rest, len(rest)))
 
     def _next(self, group: Group) -> None:
         """A fork of the process is free: its next site takes it."""
