@@ -16,7 +16,7 @@ from functools import cache
 PROCESS = 4
 #: Sites of a small claim, for which there is room beside a full one. So many more of a full one may still be open when
 #: the next begins: a process takes two seconds to get going.
-SMALL = 12
+SMALL = 9
 #: Who has waited so long may take from the reserve, seconds: what holds the others are slow sites.
 PATIENCE_S = 30.0
 _LOOK_S = 1.0

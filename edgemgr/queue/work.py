@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: Sites whose access is being prepared, or that are being probed, at the same time. Most of that time is waiting: for
 #: answers over long links, or for one whose link has just gone down.
-ACCESS_THREADS = 64
+ACCESS_THREADS = 32
 #: Nodes on which what a canceled attempt left behind is being ended at the same time.
 ENDING_THREADS = 8
 #: With so few open sites a claim only lingers: it must not keep the next one from being made.
