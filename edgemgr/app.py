@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgemgr.errors import ConfigurationError
+from edgemgr.model.work_order import ORDER_KEY
 from edgemgr.settings import DATABASE_FILE, Settings, load_settings
-from edgemgr.store import schema
+from edgemgr.store import appliance_keys, schema
 from edgemgr.store.database import Database
 from edgemgr.vault.vault import Vault
 
@@ -47,6 +48,17 @@ def open_app(settings: Settings | None = None) -> Iterator[App]:
     try:
         schema.upgrade(database)
         vault = Vault.open(settings.key_file or settings.state_dir / "secret.key")
+        _have_order_key(database, vault)
         yield App(settings=settings, database=database, vault=vault)
     finally:
         database.close()
+
+
+def _have_order_key(database: Database, vault: Vault) -> None:
+    """The first bootstrap already tells a site whose work orders count there."""
+    with database.read() as session:
+        is_there = appliance_keys.find(session, ORDER_KEY) is not None
+    if not is_there:
+        from edgemgr.inventory.appliance_key import order_key  # not for every command: it brings the whole of SSH
+
+        order_key(database, vault)

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     max_running: int = Field(
         500, ge=1, description="Operations that run at once in the whole appliance, unless a limit for `all` is set."
     )
+    transfers: int = Field(
+        20, ge=1, le=200, description="Sites that a worker sends bytes to at the same time, beside everything else."
+    )
     lease_s: float = Field(30.0, ge=1, description="How long a silent worker keeps its attempts.")
     connect_timeout_s: float = Field(10.0, gt=0, description="Time for a site to answer a connection.")
     ssh_fast_kex: bool = Field(

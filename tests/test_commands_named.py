@@ -38,10 +38,15 @@ def fault(line: str) -> str | None:
     while words and command.children:
         if words[0].startswith("-") or not words[0].islower():
             break
+        default = getattr(command.node, "default", None)  # as in `stage BUNDLE`, which is `stage start BUNDLE`
+        if default and words[0].split("|")[0] not in command.children:
+            break
         names = words.pop(0).split("|")  # as in `list|show`
         if unknown := set(names) - set(command.children):
             return f"there is no command {', '.join(sorted(unknown))}"
         command = command.child(names[0])
+    if default := getattr(command.node, "default", None):
+        command = command.child(default)
     named = {word.partition("=")[0] for word in words[: words.index("--") if "--" in words else None]}
     unknown = {word for word in named if re.match(r"--?[a-z]", word)} - command.options
     return f"{command} has no {', '.join(sorted(unknown))}" if unknown else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgemgr.links.transfer_plan import BLOCK_BYTES, CHUNK_BYTES
 from edgemgr.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -34,3 +35,11 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_where_a_transfer_goes_on_after_a_cut_is_told_as_it_is() -> None:
+    for name in ("architecture.md", "bundles.md"):
+        text = (ROOT / "docs" / name).read_text()
+        sizes = set(re.findall(r"\bblock (?:of|that it sends \(of) (\d+) KiB", text))
+        assert sizes == {str(BLOCK_BYTES // 1024)}, name
+        assert set(re.findall(r"\bchunks? of (\d+) MiB", text)) <= {str(CHUNK_BYTES >> 20)}, name

@@ -119,7 +119,7 @@ def root_gap(first: int, have: int) -> BundleError:
     listed = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
     return BundleError(
         f"The bundle starts from root {first}; this appliance has root {have}.",
-        hint=f"Import a root update that contains {listed}.",
+        hint=f"Import a root update that contains {listed}: `edgemgr bundle trust update FILE`.",
         code="E-B021",
     )
 

@@ -129,6 +129,15 @@ def export_root(directory: Path) -> bytes:
     return write_document(_read_chain(directory)[-1])
 
 
+def export_chain(directory: Path) -> bytes:
+    """All roots, a line each, for `bundle trust update` on appliances. They are public.
+
+    Raises:
+        BundleError: the directory holds no keys (E-BUNDLE-KEYS).
+    """
+    return b"".join(write_document(root) + b"\n" for root in _read_chain(directory))
+
+
 def load_signer(directory: Path, passphrase: bytes | None) -> ReleaseSigner:
     """Open the release key; the root keys need not be there.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgemgr.bundles import faults
 from edgemgr.bundles.names import CAPS
-from edgemgr.model.content import Digest
+from edgemgr.model.digest import Digest
 
 PARTS_SUFFIX = ".parts"
 MAX_PARTS = 999

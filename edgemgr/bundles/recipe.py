@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from edgemgr.bundles.yaml_lines import LinedYaml, read_yaml
+from edgemgr.bundles.yaml_lines import EXAMPLE, LinedYaml, read_yaml
 from edgemgr.errors import BundleError, ReleaseError
 from edgemgr.model.content import ChannelName, ProductName
 from edgemgr.model.release import Arch
@@ -131,7 +131,7 @@ def read_recipe(path: Path) -> Recipe:
         faults = [text for _, text in sorted(_fault(path, document, error) for error in exc.errors())]
         raise BundleError(
             faults[0] if len(faults) == 1 else f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults),
-            hint="The example bundle.yaml shows every key.",
+            hint=EXAMPLE,
             code="E-BUNDLE-RECIPE",
         ) from exc
     rooted: Recipe = _rooted(recipe, path.absolute().parent)

@@ -23,6 +23,7 @@ from edgemgr.bundles.names import (
     target_name_fault,
 )
 from edgemgr.model.content import ReleaseRecord, TargetCustom
+from edgemgr.model.digest import is_digest
 
 RELEASE_FIELD = "edgemgr"
 
@@ -98,7 +99,7 @@ def _read_target(name: str, file: TargetFile) -> Target:
         raise faults.forbidden(name, "its description is none that this edgemgr knows") from exc
     digest = file.hashes["sha256"]
     target = Target(name, digest, file.length, custom)
-    if not (len(digest) == 64 and set(digest) <= set("0123456789abcdef")):  # noqa: PLR2004 — hex of 32 bytes
+    if not is_digest(digest):
         raise faults.forbidden(name, "its SHA-256 is none")
     fault = target_fault(target)
     if fault:

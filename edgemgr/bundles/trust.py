@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,7 +44,7 @@ class Trusted(BaseModel):
 
 
 class TrustStore:
-    """Trust, kept in files. Only `add_root` and `remember` change anything."""
+    """Trust, kept in files. Only `add_root`, `update_root` and `remember` change anything."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -86,6 +87,64 @@ class TrustStore:
                 self._keep_root(document)
                 write_whole(self._directory / info.name / "fingerprint", f"{info.fingerprint}\n".encode())
         return info
+
+    def update_root(self, data: bytes, *, now: datetime) -> tuple[RootInfo, bool]:
+        """Follow the line of a trusted root; returns the newest of it, and whether that is new here.
+
+        Nobody has to compare anything: every root is signed by enough keys of the one before.
+
+        Args:
+            data: what `export-root` prints: roots in ascending order, a line each.
+            now: the appliance's time.
+
+        Raises:
+            BundleError: no roots (E-B012), of no trusted line or not signed by it (E-B020), roots are missing
+                (E-B021), development keys beside a release root (E-B022), or the newest has expired (E-B030).
+        """
+        lines = data.splitlines()
+        if not 0 < len(lines) <= CAPS.root_chain or max(map(len, lines)) > CAPS.root:
+            raise faults.metadata_unreadable("root.json", "it is no list of roots")
+        chain = [read_root(line, "root.json") for line in lines]
+        for before, after in pairwise(chain):
+            if after.signed.version != before.signed.version + 1:
+                raise faults.chain_gap(before.signed.version, after.signed.version)
+        with self.locked():
+            trusted = self.joined(chain, sorted(chain[-1].signatures))
+            if chain[-1].signed.version <= trusted.signed.version:
+                return info_of(trusted), False
+            info = info_of(chain[-1])
+            if info.expires_at <= now:
+                raise faults.expired("root", info.expires_at, now)
+            for document in chain:
+                if document.signed.version > trusted.signed.version:
+                    self._keep_root(document)
+        return info, True
+
+    def joined(self, chain: Sequence[Metadata[Root]], signers: Sequence[str]) -> Metadata[Root]:
+        """The trusted root that a chain joins, after every root of the chain was checked.
+
+        Args:
+            chain: ascending, without a gap.
+            signers: who is named when the chain is of a line that nobody trusts here.
+
+        Raises:
+            BundleError: E-B012, E-B020, E-B021, E-B022.
+        """
+        line, known = info_of(chain[-1]), self.roots()
+        if line.purpose is Purpose.DEVELOPMENT and any(root.purpose is Purpose.RELEASE for root in known):
+            raise faults.development_root()
+        trusted = self.newest(line.name)
+        if trusted is None:
+            raise faults.unknown_signer(signers, known, 0, 1)
+        first = chain[0].signed.version
+        if first > trusted.signed.version + 1:
+            raise faults.root_gap(first, trusted.signed.version)
+        check_chain(chain, self.root(line.name, first - 1))
+        for document in chain:
+            seen = self.root(line.name, document.signed.version)
+            if seen is not None and seen.signed_bytes != document.signed_bytes:
+                raise faults.other_root(line.name, document.signed.version)
+        return trusted
 
     def newest(self, name: str) -> Metadata[Root] | None:
         """The newest trusted root of that name; None when none was pinned."""

@@ -15,7 +15,7 @@ from tuf.api import exceptions as tuf_errors
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from edgemgr.bundles import faults
-from edgemgr.bundles.chain import check_chain, info_of, read_root
+from edgemgr.bundles.chain import info_of, read_root
 from edgemgr.bundles.content import Content
 from edgemgr.bundles.documents import read_document, write_document
 from edgemgr.bundles.layout import OCI_LAYOUT, index_of
@@ -28,7 +28,6 @@ from edgemgr.bundles.names import (
     root_member,
 )
 from edgemgr.bundles.read import Head, read_blobs, read_head
-from edgemgr.bundles.roots import Purpose
 from edgemgr.bundles.signed_targets import blobs_of, read_release, read_targets
 from edgemgr.bundles.source import Source, open_source
 from edgemgr.bundles.trust import STATE_FILES, TrustStore
@@ -86,7 +85,7 @@ def verify_metadata(
     """
     documents = _Documents(head)
     with trust.locked() if commit else nullcontext():
-        trusted = _trusted_root(documents, trust)
+        trusted = trust.joined(documents.roots, sorted(documents.timestamp.signatures))
         expired = _run_client(documents, trust, trusted, now, accept_expired=accept_expired)
         newest = documents.newest(trusted)
         _check_every_signature(documents, newest)
@@ -140,26 +139,6 @@ def verify_bundle(
         except BundleError as exc:
             raise with_part(exc, source) from exc
     return content
-
-
-def _trusted_root(documents: _Documents, trust: TrustStore) -> Metadata[Root]:
-    """The trusted root that the bundle's chain joins."""
-    line, known = info_of(documents.roots[-1]), trust.roots()
-    releases = any(root.purpose is Purpose.RELEASE for root in known)
-    if line.purpose is Purpose.DEVELOPMENT and releases:
-        raise faults.development_root()
-    trusted = trust.newest(line.name)
-    if trusted is None:
-        raise faults.unknown_signer(sorted(documents.timestamp.signatures), known, 0, 1)
-    first = documents.roots[0].signed.version
-    if first > trusted.signed.version + 1:
-        raise faults.root_gap(first, trusted.signed.version)
-    check_chain(documents.roots, trust.root(line.name, first - 1))
-    for document in documents.roots:
-        seen = trust.root(line.name, document.signed.version)
-        if seen is not None and seen.signed_bytes != document.signed_bytes:
-            raise faults.other_root(line.name, document.signed.version)
-    return trusted
 
 
 def _run_client(

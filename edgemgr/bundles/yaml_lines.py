@@ -10,6 +10,8 @@ import yaml
 
 from edgemgr.errors import BundleError
 
+#: What to do about a fault in such a file.
+EXAMPLE = "inventory-examples/bundle.yaml, which comes with edgemgr, shows every key."
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
 _OPENING = (
@@ -91,4 +93,4 @@ def _note(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> No
 
 
 def _fault(message: str) -> BundleError:
-    return BundleError(message, hint="The example bundle.yaml shows the form.", code="E-BUNDLE-RECIPE")
+    return BundleError(message, hint=EXAMPLE, code="E-BUNDLE-RECIPE")

@@ -86,7 +86,7 @@ def bootstrap(
             code="E-OP-VERSION",
         )
     params = {"version": version, "k3s_config": _read_config(config)}
-    _ask(
+    ask_for(
         OperationKind.BOOTSTRAP,
         params,
         (names, selector, filter_, every),
@@ -110,7 +110,7 @@ def verify(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check on the node itself that k3s runs as it should. Changes nothing there."""
-    _ask(
+    ask_for(
         OperationKind.VERIFY,
         {},
         (names, selector, filter_, every),
@@ -134,7 +134,7 @@ def probe(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Look at sites through SSH and the Kubernetes API. Quick; changes nothing."""
-    _ask(
+    ask_for(
         OperationKind.PROBE,
         {},
         (names, selector, filter_, every),
@@ -159,7 +159,7 @@ def reset(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Remove k3s, its workloads and their data from sites. Asks first."""
-    _ask(
+    ask_for(
         OperationKind.RESET,
         {},
         (names, selector, filter_, every),
@@ -172,7 +172,7 @@ def reset(
     )
 
 
-def _ask(
+def ask_for(
     kind: OperationKind,
     params: dict[str, Any],
     choice: tuple[list[str] | None, str | None, str | None, bool],
@@ -184,11 +184,11 @@ def _ask(
     output: Output,
     confirm: bool = False,
 ) -> None:
+    """Ask for one kind of operation on the sites of a choice, and wait for it where that was wished."""
     from edgemgr.app import open_app
     from edgemgr.cli.choice import chosen_sites, confirm_sites
     from edgemgr.cli.wait import wait_for
-    from edgemgr.operations.registry import SPECS
-    from edgemgr.operations.submit import submit
+    from edgemgr.operations.submit import check, submit
     from edgemgr.settings import current_actor
 
     deadline_s = seconds(deadline) if deadline else None
@@ -196,9 +196,8 @@ def _ask(
     with open_app() as app:
         sites = chosen_sites(app.database, *choice)
         if dry_run:
-            spec = SPECS[kind]
             with app.database.read() as session:
-                spec.check(session, spec.params.model_validate(params))
+                check(session, kind, params, [number for number, _ in sites])
             _tell(Asked(kind.value, None, tuple(name for _, name in sites), params, dry_run=True), output)
             return
         if confirm:

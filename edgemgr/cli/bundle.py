@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from edgemgr.cli import bundle_create, bundle_import, bundle_keys, bundle_trust
+from edgemgr.cli import bundle_create, bundle_import, bundle_keys, bundle_trust, workorder
 from edgemgr.cli.output import Column, Output, OutputOption, emit
 from edgemgr.cli.size import size_text
 
 app = typer.Typer(help="Signed files that carry versions to sites.", no_args_is_help=True, rich_markup_mode=None)
 bundle_create.register(app)
 bundle_import.register(app)
+workorder.register(app)
 app.add_typer(bundle_keys.app, name="keys")
 app.add_typer(bundle_trust.app, name="trust")
 

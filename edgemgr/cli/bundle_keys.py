@@ -103,13 +103,18 @@ def rotate(
 
 
 @app.command("export-root")
-def export_root_(directory: Directory) -> None:
+def export_root_(
+    directory: Directory,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Print all roots: the update that `bundle trust update` takes.")
+    ] = False,
+) -> None:
     """Print the newest root: what appliances are given with `bundle trust add`. It holds no secret."""
     import sys
 
-    from edgemgr.bundles.keys import export_root
+    from edgemgr.bundles.keys import export_chain, export_root
 
-    sys.stdout.write(export_root(directory).decode())
+    sys.stdout.write((export_chain(directory) if chain else export_root(directory)).decode())
 
 
 @app.command("show")

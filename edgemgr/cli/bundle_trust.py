@@ -14,6 +14,7 @@ from edgemgr.errors import BundleError
 app = typer.Typer(help="Whose bundles this appliance takes.", no_args_is_help=True, rich_markup_mode=None)
 
 _MAX_ROOT_BYTES = 512_000
+_MAX_CHAIN_BYTES = 32 * (_MAX_ROOT_BYTES + 1)
 
 
 @app.command("add")
@@ -29,12 +30,44 @@ def add(
     Later roots of the same keys come with the bundles. As soon as a root for releases is trusted, bundles signed for
     development are refused.
     """
-    from edgemgr.bundles.trust import TrustStore
+    from edgemgr.app import open_app
+    from edgemgr.inventory.bundle_trust import trust_root
     from edgemgr.model.timestamp import utc_now
-    from edgemgr.settings import load_settings
+    from edgemgr.settings import current_actor
 
-    store = TrustStore(load_settings().trust_dir)
-    tell_root(store.add_root(read_root(file), fingerprint=fingerprint, now=utc_now()), output)
+    data = read_root(file)
+    with open_app() as app_:
+        info = trust_root(
+            app_.database,
+            app_.settings.trust_dir,
+            data,
+            fingerprint=fingerprint,
+            now=utc_now(),
+            actor=current_actor(),
+        )
+    tell_root(info, output)
+
+
+@app.command("update")
+def update(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Roots as `bundle keys export-root --chain` prints them.")
+    ],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Follow a trusted root to its newest version: every root is signed by the one before it.
+
+    Bundles bring the same; this is for a key that was stolen, which is to count for nothing at once.
+    """
+    from edgemgr.app import open_app
+    from edgemgr.inventory.bundle_trust import update_trust
+    from edgemgr.model.timestamp import utc_now
+    from edgemgr.settings import current_actor
+
+    data = read_root(file, most_bytes=_MAX_CHAIN_BYTES)
+    with open_app() as app_:
+        info = update_trust(app_.database, app_.settings.trust_dir, data, now=utc_now(), actor=current_actor())
+    tell_root(info, output)
 
 
 @app.command("list")
@@ -49,21 +82,21 @@ def list_(output: OutputOption = Output.TABLE) -> None:
     emit(lines, ROOT_COLUMNS, output, kind="BundleRootList", name=lambda line: line.name)
 
 
-def read_root(file: Path) -> bytes:
-    """The file of a root.
+def read_root(file: Path, *, most_bytes: int = _MAX_ROOT_BYTES) -> bytes:
+    """The file of a root, or of several.
 
     Raises:
         BundleError: it cannot be read or is too large for one (E-BUNDLE-FILE).
     """
     try:
         with file.open("rb") as opened:
-            data = opened.read(_MAX_ROOT_BYTES + 1)
+            data = opened.read(most_bytes + 1)
     except OSError as exc:
         why = exc.strerror or str(exc)
     else:
-        if len(data) <= _MAX_ROOT_BYTES:
+        if len(data) <= most_bytes:
             return data
-        why = f"it has more than {_MAX_ROOT_BYTES} bytes"
+        why = f"it has more than {most_bytes} bytes"
     raise BundleError(
         f"{file} cannot be taken as a root: {why}",
         hint="Give the file that `edgemgr bundle keys export-root` wrote.",

@@ -1,4 +1,4 @@
-"""Durations as people write them: 90s, 15m, 2h, 7d."""
+"""Durations as people write and read them: 90s, 15m, 2h, 7d."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def seconds(text: str) -> float:
     if match is None:
         raise UsageError(f"{text!r} is no duration", hint="Write 90s, 15m, 2h or 7d.", code="E-USAGE-DURATION")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def length_text(duration_s: float) -> str:
+    """A span of time in its two largest units: `40s`, `5m`, `1h 20m`, `3d 2h`."""
+    whole = int(duration_s)
+    units = [("d", whole // 86400), ("h", whole // 3600 % 24), ("m", whole // 60 % 60), ("s", whole % 60)]
+    used = [f"{number}{letter}" for letter, number in units if number]
+    return " ".join(used[:2]) or "0s"

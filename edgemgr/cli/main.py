@@ -16,15 +16,18 @@ from edgemgr.cli import (
     bundle,
     database,
     doctor,
+    event,
     group,
     kubectl,
     lab,
     operation,
     queue,
+    receipt,
     release,
     serve,
     site,
     site_trust,
+    stage,
     worker,
 )
 from edgemgr.errors import EdgemgrError
@@ -64,9 +67,12 @@ app.add_typer(site.app, name="site")
 app.add_typer(group.app, name="group")
 app.add_typer(release.app, name="release")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(receipt.app, name="receipt")
 ask.register(app)
+app.add_typer(stage.app, name="stage")
 app.add_typer(operation.app, name="operation")
 app.add_typer(queue.app, name="queue")
+app.add_typer(event.app, name="event")
 worker.register(app)
 serve.register(app)
 kubectl.register(app)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from edgemgr.cli.duration import length_text
 from edgemgr.cli.output import Output, age, emit_one
 from edgemgr.cli.table import print_table
 from edgemgr.store.queue_status import QueueStatus, Rate, Waiting
@@ -93,11 +94,11 @@ def _waiting(status: QueueStatus) -> None:
 def _rates(status: QueueStatus) -> None:
     _line("")
     print_table(
-        ["ended a minute", *(f"last {_span(rate.span_s)}" for rate in status.rates)],
+        ["ended a minute", *(f"last {length_text(rate.span_s)}" for rate in status.rates)],
         [[word, *(f"{count(rate) * 60 / rate.span_s:.1f}" for rate in status.rates)] for word, count in _COUNTS],
     )
     if status.empty_in_s is not None and status.queued:
-        _line(f"empty in about {_span(status.empty_in_s)}, if nothing holds up what waits")
+        _line(f"empty in about {length_text(status.empty_in_s)}, if nothing holds up what waits")
 
 
 _COUNTS: tuple[tuple[str, Callable[[Rate], int]], ...] = (
@@ -118,15 +119,7 @@ def _reason(item: Waiting) -> str:
 def _ahead(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return ""
-    return f"in {_span((moment - now).total_seconds())}" if moment > now else "now"
-
-
-def _span(seconds: float) -> str:
-    """A span of time in its two largest units: `40s`, `5m`, `1h 20m`, `3d 2h`."""
-    whole = int(seconds)
-    units = [("d", whole // 86400), ("h", whole // 3600 % 24), ("m", whole // 60 % 60), ("s", whole % 60)]
-    used = [f"{number}{letter}" for letter, number in units if number]
-    return " ".join(used[:2]) or "0s"
+    return f"in {length_text((moment - now).total_seconds())}" if moment > now else "now"
 
 
 def _table(titles: Sequence[str], rows: Sequence[list[str]]) -> None:

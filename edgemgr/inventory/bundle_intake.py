@@ -21,6 +21,7 @@ from edgemgr.inventory.bundle_releases import (
     plan_releases,
     release_files,
 )
+from edgemgr.inventory.bundle_trust import note_update
 from edgemgr.inventory.content_store import ContentStore, Stored
 from edgemgr.inventory.content_sweep import sweep
 from edgemgr.model.bundle import Bundle, BundleState, BundleTarget
@@ -71,7 +72,10 @@ class Intake:
             self._undo(bundle_id, store, written)
             raise
         # Trust first: a crash between the two leaves a bundle that is imported again, never an older one accepted.
+        before = trust.newest(content.root.name)
         self._verify(source, trust, commit=True)
+        if before is not None and before.signed.version < content.root.version:
+            note_update(self.database, content.root, self.actor)
         return self._finish(bundle_id, content, archives, file_name)
 
     def _verify(self, source: Source, trust: TrustStore, *, commit: bool) -> tuple[Head, Content]:

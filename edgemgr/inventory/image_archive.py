@@ -17,6 +17,7 @@ from typing import Any
 
 from edgemgr.errors import BundleError
 from edgemgr.inventory.content_store import ContentStore
+from edgemgr.model.archive_recipe import Slice
 from edgemgr.model.release import Arch
 
 _BLOCK_BYTES = 1 << 20
@@ -40,15 +41,33 @@ def image_archive(
 ) -> Iterator[bytes]:
     """The bytes of the archive.
 
+    Raises:
+        As `archive_parts`.
+        OSError: a blob cannot be read.
+    """
+    for part in archive_parts(store, images, arch, blobs):
+        if isinstance(part, bytes):
+            yield part
+            continue
+        with store.path(part.digest).open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+
+
+def archive_parts(
+    store: ContentStore, images: Sequence[StoredImage], arch: Arch, blobs: Mapping[str, int]
+) -> Iterator[bytes | Slice]:
+    """The archive as literal bytes and whole blobs, in order.
+
     Args:
-        store: has every blob.
+        store: has every manifest.
         images: in the order in which the indexes name them.
         arch: what they run on.
         blobs: digest → size of everything that may be in it.
 
     Raises:
         BundleError: a manifest is none, or names a blob that the bundle does not hold (E-BUNDLE-IMAGE).
-        OSError: a blob cannot be read.
+        OSError: a manifest cannot be read.
     """
     oci, docker = [], []
     needed: set[str] = set()
@@ -76,9 +95,7 @@ def image_archive(
     yield from _small("manifest.json", docker)
     for digest in sorted(needed):
         yield _header(_member(digest), blobs[digest])
-        with store.path(digest).open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                yield block
+        yield Slice(digest, blobs[digest])
         yield _padding(blobs[digest])
     yield bytes(2 * _TAR_BLOCK_BYTES)
 

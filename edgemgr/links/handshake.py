@@ -17,6 +17,9 @@ _WEAK = {
     "macs": ["hmac-sha1", "hmac-md5", "hmac-sha1-96", "hmac-md5-96"],
 }
 _TRIES = 4
+#: A site that was cut off, or began anew, sends nothing; who only waits for its answer never learns that it has
+#: forgotten the connection. So the kernel asks (tcp(7)): after so many seconds of silence, so often, so many times.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 6))
 
 # Its messages reach us as exceptions; without this they would appear on stderr as well, with tracebacks.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -91,7 +94,10 @@ def _open(address: str, port: int, jump: Connection | None, timeout_s: float) ->
         return jump.channel_to(address, port, timeout_s=timeout_s)
     where = f"{address}:{port}"
     try:
-        return socket.create_connection((address, port), timeout=timeout_s)
+        connection = socket.create_connection((address, port), timeout=timeout_s)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
     except TimeoutError as exc:
         raise SiteUnreachableError(f"{where} did not answer in {timeout_s:g} s", code="E-SITE-NO-ANSWER") from exc
     except ConnectionRefusedError as exc:
@@ -104,3 +110,4 @@ def _open(address: str, port: int, jump: Connection | None, timeout_s: float) ->
         ) from exc
     except OSError as exc:
         raise SiteUnreachableError(f"{where} cannot be reached: {exc.strerror or exc}") from exc
+    return connection

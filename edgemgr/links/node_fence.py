@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgemgr.links.node_files import make_directory, sync_directory
+
 POLL_S = 0.2
 
 
@@ -110,22 +112,3 @@ def write_record(record: Path, attempt: int) -> None:
         os.fsync(handle.fileno())
     partial.rename(record)
     sync_directory(record.parent)
-
-
-def make_directory(path: Path, mode: int) -> None:
-    """Make a directory, and those above it for root alone, durably."""
-    if not path.parent.is_dir():
-        make_directory(path.parent, 0o700)
-    if not path.is_dir():
-        path.mkdir()
-        path.chmod(mode)
-        sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,28 +1,27 @@
 """A program for the node's own Python (3.8 or newer): keeps the content store in which files lie under their sha256.
 
-It is sent as it stands (links/transfer_node.py) and run as root, with a call of `main` added; it answers with one line
-of JSON. The bytes themselves come by SFTP as the login user, into a directory of its own for each transfer: `open`
-makes that directory and moves there what older transfers have left, so that those find nothing more to write to;
-`complete` takes the files from there. All steps take the fence (links/node_fence.py, which is sent along).
+It is sent as it stands (links/transfer_node.py) and run as root, begun by `main` of links/node_program.py. The bytes
+themselves come by SFTP as the login user, into a directory of its own for each transfer: `open` makes that directory
+and moves there what older transfers have left, so that those find nothing more to write to; `complete` takes the files
+from there. All steps take the fence (links/node_fence.py, which is sent along).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import pwd
 import re
 import secrets
 import signal
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from edgemgr.links.node_fence import RefusedError, fence, make_directory, sync_directory
+from edgemgr.links.node_fence import RefusedError
+from edgemgr.links.node_files import make_directory, open_own, remove, size_of, sync_directory
 
 READ_BYTES = 1024 * 1024
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -72,14 +71,19 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def prune(asked: dict[str, Any]) -> dict[str, Any]:
-    """Remove what is not to be kept. A file that is linked elsewhere is in place there: it stays, and frees nothing."""
-    keep, removed, freed = set(asked["keep"]), [], 0
-    for directory in [Path(asked["cache"]), *directories_in(Path(asked["incoming"]))]:
+    """Remove what is not to be kept. A file that is linked elsewhere is in place there: it stays, and frees nothing.
+
+    Of a file that lies here whole, a part that another transfer has left is of no use any more.
+    """
+    cache, removed, freed = Path(asked["cache"]), [], 0
+    keep = set(asked["keep"])
+    parts = {digest + PART for digest in keep if size_of(cache / digest) < 0}
+    for directory in [cache, *directories_in(Path(asked["incoming"]))]:
         for path in entries(directory):
             status = path.lstat()
             is_in_place = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
-            digest = path.stem if path.suffix == PART else path.name
-            if is_in_place or digest in keep or not DIGEST.fullmatch(digest):
+            is_ours = DIGEST.fullmatch(path.stem if path.suffix == PART else path.name)
+            if is_in_place or path.name in keep or path.name in parts or not is_ours:
                 continue
             path.unlink()
             removed.append(path.name)
@@ -134,20 +138,6 @@ def look_at_part(path: Path, blob: dict[str, Any], asked: dict[str, Any], user: 
     return {"chunks": good, "blocks": blocks}
 
 
-def open_own(path: Path) -> int:
-    """Open a partial file to read and write. What is no plain file, or has a second name, is put away first."""
-    for _ in range(2):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                os.fchmod(descriptor, 0o600)
-                return descriptor
-            os.close(descriptor)
-        remove(path)
-    raise OSError(f"{path} cannot be opened as a plain file")
-
-
 def hash_range(handle: Any, offset: int, length: int) -> str | None:
     """The sha256 of a part of a file; None when the file ends before it."""
     handle.seek(offset)
@@ -168,7 +158,8 @@ def refuse_without_room(mine: Path, missing: list[dict[str, Any]], asked: dict[s
     """
     if not missing:
         return
-    need = asked["reserve_bytes"] + (max(blob["size_bytes"] for blob in missing) if copies else 0)
+    # What is going to be made of these files comes to lie beside them.
+    need = asked["reserve_bytes"] + asked["made_bytes"] + (max(blob["size_bytes"] for blob in missing) if copies else 0)
     for blob in missing:
         here = (mine / (named(blob) + PART)).stat().st_blocks * BLOCK_BYTES
         need += max(0, blob["size_bytes"] - here)
@@ -270,15 +261,6 @@ def named(blob: dict[str, Any]) -> str:
     return digest
 
 
-def size_of(path: Path) -> int:
-    """Size of a plain file; -1 for anything else."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return -1
-    return status.st_size if stat.S_ISREG(status.st_mode) else -1
-
-
 def entries(directory: Path) -> list[Path]:
     """What is in a directory; nothing if it is not there."""
     try:
@@ -292,28 +274,7 @@ def directories_in(directory: Path) -> list[Path]:
     return [path for path in entries(directory) if stat.S_ISDIR(path.lstat().st_mode)]
 
 
-def remove(path: Path) -> None:
-    """Remove a file or link if it is there; a directory stays."""
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-        path.unlink()
-
-
 def let_pass(directory: Path) -> None:
     """Let the login user through to its own directory below; nobody sees what else is there."""
     mode = stat.S_IMODE(directory.stat().st_mode)
     directory.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
-
-
-def main(text: str) -> None:
-    """Do what is asked for as JSON, and print the answer as JSON."""
-    asked = json.loads(text)
-    steps = {"open": open_store, "complete": complete, "prune": prune}
-    try:
-        with fence(asked):
-            answer = steps[asked["step"]](asked)
-    except RefusedError as refused:
-        answer = {"error": refused.error}
-    except (OSError, KeyError) as exc:
-        hint = "Look at the node's disk (df, dmesg); what has come stays there, and the next attempt goes on."
-        answer = {"error": {"code": "E-NODE-IO", "message": f"the node refused: {exc}", "hint": hint}}
-    sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,7 +1,7 @@
 """Transfer: brings blobs that a node lacks to its content store, over one SSH connection.
 
 The node is asked once what it holds; then only the rest travels, in chunks of 4 MiB by SFTP. A cut costs what was on
-its way and at most one block of 256 KiB; the node hashes every file before it gets its name.
+its way and at most one block of 32 KiB; the node hashes every file before it gets its name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgemgr.links.sftp_writer import WRITE_BYTES, SftpWriter
 from edgemgr.links.throttle import Throttle
 from edgemgr.links.transfer_node import NodeStore, Opened, Reserve, StorePlace
 from edgemgr.links.transfer_plan import (
+    BLOCK_BYTES,
     CHUNK_BYTES,
     Blob,
     bad_source,
@@ -74,7 +75,7 @@ def send_blobs(
     """Bring all blobs to the node's content store; returns when they are there, or at a `Stop`.
 
     `on_progress` gets the state at each border of a chunk and once at the end, after a fault too. `is_canceled` is
-    asked before every write (so it has to be quick), `is_open` (the transfer window) at the borders of chunks. The
+    asked before every write (so it has to be quick), `is_open` (the transfer window) in each block. The
     fence on the node refuses attempts that are older than one that has been there, and ends what those still write.
 
     Raises:
@@ -139,7 +140,7 @@ class _Carrier:
         )
 
     def may_go_on(self) -> bool:
-        """Whether the next chunk may be begun."""
+        """Whether the next block may be begun."""
         if self._is_canceled():
             self._stop = Stop.CANCELED
         elif not self._is_open():
@@ -188,11 +189,14 @@ class _Carrier:
             raise bad_source(blob, exc.strerror or str(exc)) from exc
         with source:
             for piece in pieces(blob.size_bytes, start):
-                if not self.may_go_on():
-                    return
                 chunk = read_chunk(source, blob, piece.chunk, digests[piece.chunk])
                 first = piece.offset - piece.chunk * CHUNK_BYTES
+                block = -1
                 for at in range(first, first + piece.size_bytes, WRITE_BYTES):
+                    # Asked in each block: over a slow link a chunk takes minutes, for which an operator would wait.
+                    if at // BLOCK_BYTES > block and not self.may_go_on():
+                        return
+                    block = at // BLOCK_BYTES
                     data = chunk[at : min(at + WRITE_BYTES, first + piece.size_bytes)]
                     if not self._throttle.wait(len(data), self._is_canceled) or self._is_canceled():
                         self._stop = Stop.CANCELED

@@ -13,8 +13,9 @@ from edgemgr.errors import SiteError
 
 #: What is hashed together, and where a transfer may stop. The same as in the collection (module_utils/layout.py).
 CHUNK_BYTES = 4 * 1024 * 1024
-#: Within the chunk that a cut has broken the node tells the hash of each block, so that far less than a chunk is lost.
-BLOCK_BYTES = 256 * 1024
+#: Within the chunk that a cut has broken the node tells the hash of each block, so that far less than a chunk is lost:
+#: half a block at each cut, for at most 128 hashes (9 KB).
+BLOCK_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True)

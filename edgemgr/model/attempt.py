@@ -92,6 +92,8 @@ class AttemptResult:
     changed: bool = False
     retry: Retry = Retry.BUDGETED  #: NEVER: a repeat cannot help (host key, bundle, configuration)
     observation: Observation | None = None
+    resume_at: datetime | None = None  #: it only waits for this moment, when its transfer window opens
+    advanced: bool = False  #: before the link was lost it brought the work on, and so may the next one
 
 
 @dataclass(frozen=True)

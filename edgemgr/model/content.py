@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from edgemgr.errors import ReleaseError
+from edgemgr.model.digest import Digest
 from edgemgr.model.release import Arch
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.version_bound import VersionBound
@@ -17,7 +18,6 @@ from edgemgr.model.version_bound import VersionBound
 _MANY = 64
 _MAX_CHUNKS = 2048  # 8 GiB in chunks of 4 MiB
 
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: Product and channel are names of directories too: no slash, no dot at the front.
 ProductName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 ChannelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]

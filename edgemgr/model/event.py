@@ -53,6 +53,11 @@ class Reason(StrEnum):
     BUNDLE_IMPORTED = "BundleImported"
     BUNDLE_REFUSED = "BundleRefused"
     BUNDLE_REMOVED = "BundleRemoved"
+    TRUST_CHANGED = "TrustChanged"
+    TRUST_REFUSED = "TrustRefused"
+    WORK_ORDER_WRITTEN = "WorkOrderWritten"
+    RECEIPT_IMPORTED = "ReceiptImported"
+    RECEIPT_REFUSED = "ReceiptRefused"
 
 
 class Event(SQLModel, table=True):

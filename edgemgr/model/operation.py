@@ -14,12 +14,17 @@ from edgemgr.model.timestamp import UtcDateTime, utc_now
 
 
 class OperationKind(StrEnum):
-    """What can be asked of a site; each has a playbook of that name, except `probe`."""
+    """What can be asked of a site; each has a playbook of that name, except `probe` and `stage`."""
 
     PROBE = "probe"  #: look, through SSH and the Kubernetes API; changes nothing
     BOOTSTRAP = "bootstrap"  #: bring k3s to the wanted version on a site that has none, or converge the same version
     VERIFY = "verify"  #: look thoroughly, on the node itself; changes nothing
     RESET = "reset"  #: remove k3s and everything that we put there
+    STAGE = "stage"  #: bring what a bundle holds for a site into its node's content store; disturbs nothing
+
+
+#: Kinds that move bytes for hours or days: workers carry them in a lane of their own, beside everything else.
+TRANSFER_KINDS = (OperationKind.STAGE,)
 
 
 class OperationState(StrEnum):
@@ -58,6 +63,7 @@ ENDED_STATES = frozenset(OperationState) - OPEN_STATES
 class Priority:
     """Order between sites; higher goes first."""
 
+    TRANSFER = -10  #: bytes that travel ahead; gives way to everything else at its site
     BACKGROUND = 0  #: refreshing what we know
     SCHEDULED = 10  #: rollouts
     INTERACTIVE = 20  #: an operator waits
@@ -70,10 +76,11 @@ class WaitingFor(StrEnum):
     CONTACT = "contact"  #: the site does not answer
     BACKOFF = "backoff"  #: a failed attempt is repeated later
     RESUME = "resume"  #: an operator paused the site
+    WINDOW = "window"  #: its transfer window is closed
 
 
 _WAITS_FOR_TURN = "state = 'queued' AND waiting_for = 'turn'"
-_WAITS_FOR_A_MOMENT = "state = 'queued' AND waiting_for IN ('contact','backoff')"
+_WAITS_FOR_A_MOMENT = "state = 'queued' AND waiting_for IN ('contact','backoff','window')"
 
 
 class Operation(SQLModel, table=True):

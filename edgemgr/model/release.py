@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgemgr.model.digest import is_digest
+
 ELF_MAGIC = b"\x7fELF"
 #: Bytes that `elf_extent` needs: the file header and more program headers than any linker writes.
 ELF_HEADER_BYTES = 4096
@@ -84,7 +86,7 @@ def read_hash_list(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         digest, _, name = line.strip().partition(" ")
-        if len(digest) == 64 and set(digest.lower()) <= set("0123456789abcdef"):  # noqa: PLR2004 — hex of 32 bytes
+        if is_digest(digest.lower()):
             found[name.strip().lstrip("*")] = digest.lower()
     return found
 

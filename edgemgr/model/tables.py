@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from sqlmodel import SQLModel
 
-from edgemgr.model import attempt, bundle, cluster, event, limit, operation, release_file, secret, site, worker
+from edgemgr.model import (
+    attempt,
+    bundle,
+    cluster,
+    event,
+    limit,
+    operation,
+    release_file,
+    secret,
+    site,
+    transfer,
+    work_order,
+    worker,
+)
 
 TABLES = (
     site.Site,
@@ -21,5 +34,11 @@ TABLES = (
     bundle.Bundle,
     bundle.BundleTarget,
     bundle.BundleRelease,
+    transfer.Transfer,
+    transfer.TransferLimit,
+    transfer.TransferWindow,
+    work_order.ApplianceKey,
+    work_order.WorkOrder,
+    work_order.WorkOrderSite,
 )
 METADATA = SQLModel.metadata

@@ -7,6 +7,7 @@ skips are no part of any window, hours that come twice are part of it twice.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -108,6 +109,20 @@ class Window:
 
     def _offset(self, at: datetime) -> timedelta | None:
         return at.astimezone(self.zone).utcoffset()
+
+
+def all_open_at(windows: Sequence[Window], after: datetime) -> datetime:
+    """The moment itself if all are open then, or else the next at which they are.
+
+    Windows that are never open together give a moment some weeks ahead, at which it is worth to ask again.
+    """
+    at = after
+    while at < after + _LOOK_AHEAD:
+        latest = max((window.opens_at(at) or at for window in windows), default=at)
+        if latest == at:
+            return at
+        at = latest
+    return at
 
 
 def _minutes(part: str) -> set[int]:

@@ -10,9 +10,10 @@ from edgemgr.errors import UsageError
 from edgemgr.model.operation import OperationKind
 from edgemgr.model.site import Site
 from edgemgr.model.version import K3sVersion
+from edgemgr.model.work_order import ORDER_KEY
 from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.settings import Settings
-from edgemgr.store import releases
+from edgemgr.store import appliance_keys, releases
 from edgemgr.store.database import Session
 
 
@@ -49,9 +50,12 @@ class Bootstrap(OperationSpec):
         site.k3s_version = params.version
 
     def variables(self, session: Session, params: Params, site: Site, settings: Settings) -> dict[str, object]:
-        """The version, its files for every architecture (the node takes its own), and the configuration."""
+        """The version, its files for every architecture (the node takes its own), configuration and order key."""
         assert isinstance(params, BootstrapParams)  # noqa: S101 - the registry pairs them
+        key = appliance_keys.find(session, ORDER_KEY)
         return {
+            # From now on the node takes no work order of anybody else from a stick, and asks nobody for a code.
+            "edge_order_key": key.public_key if key else "",
             "edge_k3s_version": params.version,
             "edge_k3s_config": params.k3s_config,
             "edge_artifacts": [

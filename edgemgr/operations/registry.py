@@ -7,9 +7,12 @@ from edgemgr.operations.bootstrap import Bootstrap
 from edgemgr.operations.probe import Probe
 from edgemgr.operations.reset import Reset
 from edgemgr.operations.spec import OperationSpec
+from edgemgr.operations.stage import Stage
 from edgemgr.operations.verify import Verify
 
-SPECS: dict[OperationKind, OperationSpec] = {spec.kind: spec for spec in (Probe(), Bootstrap(), Verify(), Reset())}
+SPECS: dict[OperationKind, OperationSpec] = {
+    spec.kind: spec for spec in (Probe(), Bootstrap(), Verify(), Reset(), Stage())
+}
 
 
 def spec_of(kind: str) -> OperationSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +29,7 @@ class OperationSpec(ABC):
     timeout_s: ClassVar[float]  #: for one attempt
     deadline_s: ClassVar[float] = 7 * 86400.0  #: how long the intent lives unless the operator says otherwise
     max_attempts: ClassVar[int] = 3
+    max_lost: ClassVar[int] = 3  #: so many times its worker may vanish
     priority: ClassVar[int] = Priority.INTERACTIVE
     changes_site: ClassVar[bool] = True
 
@@ -37,6 +39,9 @@ class OperationSpec(ABC):
 
     def check(self, session: Session, params: Params) -> None:  # noqa: B027 - most kinds have nothing to check
         """Raise UsageError if this cannot be carried out at any site."""
+
+    def check_sites(self, session: Session, params: Params, sites: Sequence[Site]) -> None:  # noqa: B027 - the same
+        """Raise UsageError if one of these sites cannot be given this, as far as is known here."""
 
     def desire(self, site: Site, params: Params) -> None:  # noqa: B027 - most kinds change no wish
         """Write into the Site what the operator now wants of it."""

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from edgemgr.errors import UsageError
 from edgemgr.model.operation import OperationKind
+from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.operations.registry import SPECS
+from edgemgr.operations.spec import Params
 from edgemgr.store import operations
 from edgemgr.store.chosen_sites import sites_of
 from edgemgr.store.database import Session
@@ -27,6 +29,32 @@ class Request:
     id: str
     kind: OperationKind
     site_ids: tuple[int, ...]
+
+
+def check(
+    session: Session, kind: OperationKind, params: Mapping[str, Any], site_ids: Sequence[int]
+) -> tuple[Params, list[Site]]:
+    """What would be asked, and of which sites; changes nothing.
+
+    Raises:
+        As `submit`.
+    """
+    spec = SPECS[kind]
+    if not site_ids:
+        raise UsageError("no site was chosen", hint="Name sites, or use -l SELECTOR or --all.", code="E-OP-NO-SITE")
+    try:
+        wanted = spec.params.model_validate(dict(params))
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+        raise UsageError(
+            f"{kind.value} cannot take these parameters: {faults}",
+            hint=f"`edgemgr {kind.value} --help` shows what it takes.",
+            code="E-OP-PARAMS",
+        ) from exc
+    spec.check(session, wanted)
+    found = sites_of(session, site_ids)
+    spec.check_sites(session, wanted, found)
+    return wanted, found
 
 
 def submit(
@@ -44,23 +72,12 @@ def submit(
 
     Raises:
         UsageError: no site, or parameters that cannot be carried out anywhere. Nothing is queued then.
+        NotFoundError, ConflictError, BundleError: what the kind itself refuses.
     """
     spec = SPECS[kind]
-    if not site_ids:
-        raise UsageError("no site was chosen", hint="Name sites, or use -l SELECTOR or --all.", code="E-OP-NO-SITE")
-    try:
-        wanted = spec.params.model_validate(dict(params))
-    except ValidationError as exc:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise UsageError(
-            f"{kind.value} cannot take these parameters: {faults}",
-            hint=f"`edgemgr {kind.value} --help` shows what it takes.",
-            code="E-OP-PARAMS",
-        ) from exc
-    spec.check(session, wanted)
+    wanted, found = check(session, kind, params, site_ids)
     now = now or utc_now()
     request = Request(secrets.token_hex(6), kind, tuple(site_ids))
-    found = sites_of(session, site_ids)
     operations.submit(
         session,
         [
@@ -72,6 +89,7 @@ def submit(
                 batch_key=spec.batch_key(wanted),
                 priority=spec.priority if priority is None else priority,
                 max_attempts=spec.max_attempts,
+                max_lost=spec.max_lost,
             )
             for site in found
         ],

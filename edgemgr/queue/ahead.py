@@ -7,6 +7,8 @@ average, every ten seconds of waiting lose one in six. So logins are made no ear
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
 from typing import Self
@@ -62,6 +64,15 @@ class Ahead:
             self._own -= min(sites - shared, self._own)
             if shared:
                 self._room.release(shared)
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Give one place back while the block runs, which may take hours."""
+        self.give_back()
+        try:
+            yield
+        finally:
+            self.take()
 
     def __enter__(self) -> Self:
         return self

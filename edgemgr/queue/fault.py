@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from edgemgr.errors import EdgemgrError, Retry, SiteError, SiteUnreachableError
+from edgemgr.errors import EdgemgrError, Retry, SiteError, SiteUnreachableError, StoreError
 from edgemgr.model.attempt import AttemptResult, Outcome
 
 
 def result_of(exc: EdgemgrError) -> AttemptResult:
-    """An error of the way to the site, as evidence."""
+    """An error of the way to the site, as evidence.
+
+    A database that is away for a moment says nothing about the site, and nothing is held against it.
+    """
+    if isinstance(exc, StoreError):
+        return AttemptResult(Outcome.LOST, code=exc.code, message=exc.message, hint=exc.hint, retry=Retry.FREE)
     if isinstance(exc, SiteUnreachableError):
         outcome = Outcome.UNREACHABLE
     elif isinstance(exc, SiteError) and exc.retry is Retry.NEVER:

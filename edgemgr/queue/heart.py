@@ -97,6 +97,7 @@ class Heart:
     def _renew(self, lease: Lease) -> None:
         with self.database.read() as session:
             found = attempts.held(session, lease.worker_id)
+            lease.giving_way = attempts.outranked(session, lease.worker_id, now=self.clock.now())
         for attempt_id in list(lease.held):
             # What is not ours any more must stop too: somebody else runs it.
             if attempt_id in lease.held:

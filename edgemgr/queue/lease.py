@@ -27,6 +27,7 @@ class Lease:
     is_lost: bool = False  #: the others gave this worker up
     is_first: bool = False  #: of the workers that serve the same zones this one does what one does for all
     held: dict[int, bool] = field(default_factory=dict)  #: attempt → asked to stop
+    giving_way: frozenset[int] = frozenset()  #: of these, transfers whose site has something more urgent to do
 
     def is_sure(self) -> bool:
         """Whether nobody else can have taken over what this worker holds."""

@@ -1,4 +1,4 @@
-"""Carrying a claimed batch: contact and access to each site, then the playbook or the probe, each settled by itself."""
+"""Carrying a claim: contact and access to each site, then its playbook or its errand, each settled by itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.access import note_mismatch, open_target
-from edgemgr.links.kube import observe
 from edgemgr.links.sign_of_life import require_life
 from edgemgr.links.ssh import HostKeyMismatchError
-from edgemgr.model.attempt import AttemptResult, Outcome
+from edgemgr.model.attempt import AttemptResult
+from edgemgr.model.operation import OperationKind
 from edgemgr.model.target import Target
 from edgemgr.operations.registry import spec_of
 from edgemgr.queue.ahead import Ahead, group_sites
 from edgemgr.queue.arrivals import Arrivals, Ready
+from edgemgr.queue.direct import carry_out
+from edgemgr.queue.errand import Errand
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
 from edgemgr.queue.slots import Held, slots_of
+from edgemgr.queue.staging_ahead import begun, bring_rest
 from edgemgr.settings import Settings
 from edgemgr.store.addresses import addresses
 from edgemgr.store.claim import Claimed
@@ -53,10 +56,13 @@ class Carrier:
     settle: Settle
     is_canceled: Callable[[int], bool]
     stop: threading.Event = field(default_factory=threading.Event)
+    gives_way: Callable[[int], bool] = lambda _attempt_id: False
     _open: set[int] = field(init=False)  #: attempts that are not settled
     _processes: list[Future[None]] = field(default_factory=list)
+    _ahead: Ahead = field(init=False)
 
     def __post_init__(self) -> None:
+        self._ahead = Ahead(self.settings.forks)
         self._open = {item.attempt.id or 0 for item in self.claimed}
 
     @property
@@ -75,7 +81,7 @@ class Carrier:
             ThreadPoolExecutor(ENDING_THREADS, thread_name_prefix="ending") as endings,
             ThreadPoolExecutor(ACCESS_THREADS, thread_name_prefix="access") as pool,
             ThreadPoolExecutor(len(claimed), thread_name_prefix="batch") as processes,
-            Ahead(self.settings.forks) as ahead,
+            self._ahead as ahead,
         ):
 
             def start(ready: list[Ready], forks: int) -> None:
@@ -114,7 +120,7 @@ class Carrier:
                     start(ready, forks)
                 else:
                     ahead.give_back(len(ready))
-                    self._processes += [pool.submit(self._probe, item, target) for item, target in ready]
+                    self._processes += [pool.submit(self._carry_out, item, target) for item, target in ready]
             while unfinished := [process for process in self._processes if not process.done()]:
                 wait(unfinished)  # one of them may have started another
         for process in self._processes:
@@ -131,6 +137,11 @@ class Carrier:
             target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
             if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
                 target = require_life(target, timeout_s=self.settings.connect_timeout_s)
+            if item.operation.kind == OperationKind.BOOTSTRAP:
+                over = self._bring_rest(self._errand(item, target))
+                if over is not None:
+                    self._settle(attempt_id, over)
+                    return None
         except HostKeyMismatchError as exc:
             note_mismatch(self.database, item.operation.site_id, exc, actor="queue")
             self._settle(attempt_id, result_of(exc))
@@ -143,16 +154,23 @@ class Carrier:
             return target
         return None
 
-    def _probe(self, item: Claimed, target: Target) -> None:
-        try:
-            observation = observe(target, timeout_s=self.settings.connect_timeout_s)
-            result = AttemptResult(Outcome.SUCCEEDED, observation=observation)
-        except HostKeyMismatchError as exc:
-            note_mismatch(self.database, item.operation.site_id, exc, actor="queue")
-            result = result_of(exc)
-        except EdgemgrError as exc:
-            result = result_of(exc)
-        except Exception:
-            logger.exception("%s: probe failed in an unforeseen way", item.site_name)
-            result = internal_fault("the probe failed in an unforeseen way")
-        self._settle(item.attempt.id or 0, result)
+    def _bring_rest(self, errand: Errand) -> AttemptResult | None:
+        rest = begun(errand)
+        if rest is None:
+            return None
+        with self._ahead.left():  # over a slow link it takes hours
+            return bring_rest(errand, rest, within_s=spec_of(errand.claimed.operation.kind).timeout_s)
+
+    def _carry_out(self, item: Claimed, target: Target) -> None:
+        self._settle(item.attempt.id or 0, carry_out(self._errand(item, target)))
+
+    def _errand(self, item: Claimed, target: Target) -> Errand:
+        attempt_id = item.attempt.id or 0
+        return Errand(
+            self.database,
+            self.settings,
+            item,
+            target,
+            is_canceled=lambda: self.is_canceled(attempt_id),
+            gives_way=lambda: self.gives_way(attempt_id),
+        )

@@ -1,4 +1,8 @@
-"""The worker: claims what is ready and carries it in threads, as long as it may believe in its lease."""
+"""The worker: claims what is ready and carries it in threads, as long as it may believe in its lease.
+
+Transfers, which last for hours or days, have a lane of their own: each is carried by itself, and as soon as one ends
+the next begins. They take nothing from what else there is to do.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from edgemgr.queue.heart import Heart
 from edgemgr.queue.lease import Lease
 from edgemgr.queue.results import Results
 from edgemgr.queue.room import no_room
+from edgemgr.queue.traffic import traffic_of
 from edgemgr.queue.work import Carrier
 from edgemgr.runner import workspace
 from edgemgr.settings import Settings
@@ -57,6 +62,8 @@ class QueueWorker:
     _heart: Heart = field(init=False)
     _results: Results = field(init=False)
     _held_back_until: float = 0.0
+    _transfers: dict[threading.Thread, Carrier] = field(default_factory=dict)
+    _transfers_held_back_until: float = 0.0
     _complaints: dict[str, Every] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,7 +85,7 @@ class QueueWorker:
         ]
         for thread in threads:
             thread.start()
-        while not self.stop.is_set() or self._batches:
+        while not self.stop.is_set() or self._batches or self._transfers:
             self._patiently(self._turn)
             time.sleep(POLL_S)
         self._store_the_rest()
@@ -91,8 +98,12 @@ class QueueWorker:
     def _turn(self) -> None:
         self._results.turn()
         self._batches = {thread: carrier for thread, carrier in self._batches.items() if thread.is_alive()}
+        self._transfers = {thread: carrier for thread, carrier in self._transfers.items() if thread.is_alive()}
+        if self._transfers:
+            traffic_of(self.database).refresh()  # what is changed holds for those that run as well
         if not self.stop.is_set():
             self._claim()
+            self._claim_transfers()
 
     def _beat(self) -> None:
         while True:
@@ -124,41 +135,65 @@ class QueueWorker:
     def _claim(self) -> None:
         while len(self._batches) < MAX_BATCHES and self.clock.steady() >= self._held_back_until:
             is_full = sum(carrier.is_busy for carrier in self._batches.values()) >= MAX_BUSY
-            lease = self._heart.lease
-            if not lease.is_sure():
-                return
-            with self.database.read() as session:
-                if not anything_ready(session, self.clock.now()):
-                    return
-            if fault := no_room(self.settings):
-                raise fault
             name = f"b{secrets.token_hex(4)}"
-            with self.database.write() as session:
-                if not workers.may_claim(session, lease.worker_id):
-                    return
-                claimed = claim(
-                    session,
-                    worker_id=lease.worker_id,
-                    zones=self.settings.zones,
-                    batch=name,
-                    limit=min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size,
-                    max_running=self.settings.max_running,
-                    newcomers_only=is_full,
-                    now=self.clock.now(),
-                )
+            limit = min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size
+            lease = self._heart.lease
+            claimed = self._take(lease, name, limit, newcomers_only=is_full)
+            if claimed is None:
+                return
             if not claimed:
                 self._held_back_until = self.clock.steady() + HELD_BACK_S
                 return
-            lease.held.update({item.attempt.id or 0: False for item in claimed})
-            try:
-                self._begin(name, lease, claimed)
-            except RuntimeError:  # no more threads: held by nobody, so that the heart lets go of them
-                for item in claimed:
-                    lease.held.pop(item.attempt.id or 0)
-                raise
+            self._begin(self._batches, lease, name, claimed)
 
-    def _begin(self, name: str, lease: Lease, claimed: Sequence[Claimed]) -> None:
+    def _claim_transfers(self) -> None:
+        free = self.settings.transfers - len(self._transfers)
+        if free <= 0 or self.clock.steady() < self._transfers_held_back_until:
+            return
+        name = f"t{secrets.token_hex(4)}"
+        lease = self._heart.lease
+        claimed = self._take(lease, name, free, transfers=True)
+        if not claimed:  # what takes hours need not begin within half a second
+            self._transfers_held_back_until = self.clock.steady() + HELD_BACK_S
+        for number, item in enumerate(claimed or []):
+            self._begin(self._transfers, lease, f"{name}-{number}", [item])
+
+    def _take(
+        self, lease: Lease, name: str, limit: int, *, newcomers_only: bool = False, transfers: bool = False
+    ) -> Sequence[Claimed] | None:
+        """Claim for one lane; None when nothing is ready in it, or when this worker may not claim now."""
+        if not lease.is_sure():
+            return None
+        with self.database.read() as session:
+            if not anything_ready(session, self.clock.now(), transfers=transfers):
+                return None
+        if fault := no_room(self.settings):
+            raise fault
+        traffic = traffic_of(self.database) if transfers else None
+        if traffic is not None:
+            traffic.refresh()
+        with self.database.write() as session:
+            if not workers.may_claim(session, lease.worker_id):
+                return None
+            if traffic is not None and traffic.windows:
+                traffic.hold_back(session, self.clock.now())
+            return claim(
+                session,
+                worker_id=lease.worker_id,
+                zones=self.settings.zones,
+                batch=name,
+                limit=limit,
+                max_running=self.settings.max_running,
+                newcomers_only=newcomers_only,
+                transfers=transfers,
+                now=self.clock.now(),
+            )
+
+    def _begin(
+        self, lane: dict[threading.Thread, Carrier], lease: Lease, name: str, claimed: Sequence[Claimed]
+    ) -> None:
         unsettled = {item.attempt.id or 0 for item in claimed}
+        lease.held.update(dict.fromkeys(unsettled, False))
 
         def settle(attempt_id: int, result: AttemptResult) -> None:
             unsettled.discard(attempt_id)
@@ -172,6 +207,7 @@ class QueueWorker:
             settle=settle,
             is_canceled=lambda attempt_id: self.stop.is_set() or lease.must_stop(attempt_id),
             stop=self.stop,
+            gives_way=lambda attempt_id: attempt_id in lease.giving_way,
         )
 
         def carry() -> None:
@@ -183,5 +219,10 @@ class QueueWorker:
                 settle(attempt_id, internal_fault("the batch ended without a result for this site"))
 
         thread = threading.Thread(target=carry, name=name)
-        self._batches[thread] = carrier
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: held by nobody, so that the heart lets go of them
+            for attempt_id in unsettled:
+                lease.held.pop(attempt_id, None)
+            raise
+        lane[thread] = carrier

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import literal, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from edgemgr.errors import LeaseLostError
+from edgemgr.errors import LeaseLostError, Retry
 from edgemgr.model.attempt import Attempt, AttemptResult, Outcome, RetryDecision
 from edgemgr.model.event import Reason
-from edgemgr.model.operation import Operation, OperationState, WaitingFor
+from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.model.worker import Worker
 from edgemgr.store import events, operations, pauses
@@ -27,6 +29,34 @@ def held(session: Session, worker_id: str) -> dict[int, bool]:
         .where(col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
     ).all()
     return {attempt_id: cancel for attempt_id, cancel in found if attempt_id is not None}
+
+
+def outranked(session: Session, worker_id: str, *, now: datetime) -> frozenset[int]:
+    """The transfers of a worker whose site could begin something of a higher priority now, if it were not for them."""
+    other = aliased(Operation)
+    ready = or_(
+        col(other.waiting_for) == WaitingFor.TURN.value,
+        col(other.waiting_for).in_([WaitingFor.CONTACT.value, WaitingFor.BACKOFF.value])
+        & (col(other.not_before) <= now),
+    )
+    found = session.exec(
+        select(Attempt.id)
+        .join(Operation, col(Operation.id) == col(Attempt.operation_id))
+        .where(
+            col(Attempt.worker_id) == worker_id,
+            col(Attempt.outcome).is_(None),
+            col(Operation.kind).in_(TRANSFER_KINDS),
+            select(other.id)
+            .where(
+                col(other.site_id) == col(Operation.site_id),
+                col(other.state) == literal(OperationState.QUEUED.value, literal_execute=True),
+                col(other.priority) > col(Operation.priority),
+                ready,
+            )
+            .exists(),
+        )
+    ).all()
+    return frozenset(attempt_id for attempt_id in found if attempt_id is not None)
 
 
 def unsettled(session: Session, attempt_id: int, *, worker_id: str) -> Operation:
@@ -130,6 +160,8 @@ def _tell(session: Session, operation: Operation, result: AttemptResult, decisio
     else:
         reason = Reason.ATTEMPT_FAILED
     site_name = session.exec(select(Site.name).where(Site.id == operation.site_id)).one()
+    # It was let go of for a reason of our own: for another operation, a window, or the end of its worker.
+    is_planned = result.outcome is Outcome.LOST and result.retry is Retry.FREE
     events.record(
         session,
         reason,
@@ -138,5 +170,5 @@ def _tell(session: Session, operation: Operation, result: AttemptResult, decisio
         site_id=operation.site_id,
         site_name=site_name,
         operation_id=operation.id,
-        warning=decision.state is not OperationState.SUCCEEDED,
+        warning=decision.state is not OperationState.SUCCEEDED and not is_planned,
     )

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, not_, or_, select, update
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
-from edgemgr.model.operation import Operation, OperationState, WaitingFor
+from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationState, WaitingFor
 from edgemgr.model.room import Candidate, Room
 from edgemgr.model.site import Site
 from edgemgr.store import limits
@@ -42,9 +42,23 @@ class Claimed:
     site_name: str
 
 
-def anything_ready(session: Session, now: datetime) -> bool:
+def anything_ready(session: Session, now: datetime, *, transfers: bool = False) -> bool:
     """Whether a claim might find something: a cheap look without a lock. Limits and zones may still say no."""
-    return bool(session.execute(select(or_(ready_priorities().exists(), due(now).exists()))).scalar())
+    lane = lane_of(transfers=transfers)
+    ready = or_(ready_priorities(lane).exists(), due(now).where(lane).exists())
+    return bool(session.execute(select(ready)).scalar())
+
+
+def take_turn(session: Session) -> None:
+    """Let nobody else claim until this transaction ends; on SQLite its one writer sees to that."""
+    if session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def lane_of(*, transfers: bool) -> ColumnElement[bool]:
+    """Condition on Operation: it moves bytes for hours or days, or else it does not. Workers have a lane for each."""
+    kinds = col(Operation.kind).in_(TRANSFER_KINDS)
+    return kinds if transfers else not_(kinds)
 
 
 def claim(
@@ -57,6 +71,7 @@ def claim(
     max_running: int,
     now: datetime,
     newcomers_only: bool = False,
+    transfers: bool = False,
 ) -> list[Claimed]:
     """Take up to `limit` ready operations that may travel together, best first; at most one of a site.
 
@@ -69,12 +84,14 @@ def claim(
         max_running: how many may run at once in the whole appliance, unless a limit for `all` was set.
         now: the queue's time.
         newcomers_only: take only what belongs to a request of which nothing runs yet.
+        transfers: take only transfers, which begin within what limits leave them; otherwise everything but transfers,
+            and those that run take no room from it: days of sending would keep a part of the fleet closed.
     """
-    if session.connection().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    take_turn(session)
     promote(session, now)
-    room = limits.room(session, max_running=max_running)
-    conditions = [*served_by(zones), *(_newcomers() if newcomers_only else [])]
+    lane = lane_of(transfers=transfers)
+    room = limits.room(session, max_running=max_running, conditions=[] if transfers else [lane])
+    conditions = [lane, *served_by(zones), *(_newcomers() if newcomers_only else [])]
     picked = _pick(session, room, conditions, limit)
     return _begin(session, picked, worker_id=worker_id, batch=batch, now=now) if picked else []
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, bindparam, case, func, literal, select, update
 from sqlmodel import Session, col
 
 from edgemgr.model.cluster import Cluster, Reachability
-from edgemgr.model.operation import Operation, WaitingFor
+from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationKind, WaitingFor
 from edgemgr.model.site import DEFAULT_PORT, Site, Trust
 from edgemgr.store.open_operations import HEAD, HEAD_BY_SITE, QUEUED, QUEUED_BY_SITE
 from edgemgr.store.queries import in_chunks
@@ -134,7 +134,10 @@ def note_findings(session: Session, findings: Sequence[Finding]) -> None:
 
 def stale_sites(session: Session, moment: datetime, *, limit: int) -> list[int]:
     """Sites with k3s that could be reached, were observed before `moment` and have nothing to do; oldest first."""
-    busy = select(col(Operation.id)).where(col(Operation.site_id) == col(Cluster.site_id), HEAD)
+    here = col(Operation.site_id) == col(Cluster.site_id)
+    # A transfer goes on for days, and gives way to the look; a look that waits for that is not asked for twice.
+    busy = select(col(Operation.id)).where(here, HEAD, col(Operation.kind).not_in(TRANSFER_KINDS))
+    asked = select(col(Operation.id)).where(here, QUEUED, col(Operation.kind) == OperationKind.PROBE.value)
     query = (
         select(col(Cluster.site_id))
         .where(
@@ -142,6 +145,7 @@ def stale_sites(session: Session, moment: datetime, *, limit: int) -> list[int]:
             col(Cluster.observed_at) < moment,
             col(Cluster.k3s_version).is_not(None),
             ~busy.exists(),
+            ~asked.exists(),
         )
         .order_by(col(Cluster.observed_at))
         .limit(limit)

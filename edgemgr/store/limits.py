@@ -71,10 +71,10 @@ def near_label_keys(session: Session, key: str) -> list[str] | None:
     return get_close_matches(key, session.exec(select(SiteLabel.key).distinct()).all(), 2)
 
 
-def room(session: Session, *, max_running: int) -> Room:
-    """The limits, and what runs now counted against them."""
+def room(session: Session, *, max_running: int, conditions: Sequence[ColumnElement[bool]] = ()) -> Room:
+    """The limits, and what runs now counted against them: all of it, or what meets these conditions on Operation."""
     found = Room({limit.scope: limit.most for limit in every(session)}, max_running=max_running)
-    by_kind = select(Operation.kind, func.count()).where(RUNNING).group_by(col(Operation.kind))
+    by_kind = select(Operation.kind, func.count()).where(RUNNING, *conditions).group_by(col(Operation.kind))
     for kind, number in session.exec(by_kind):
         for bucket in found.buckets(kind, {}):
             found.take(bucket, number)
@@ -82,7 +82,7 @@ def room(session: Session, *, max_running: int) -> Room:
         by_value = (
             select(SiteLabel.key, SiteLabel.value, func.count())
             .join(Operation, col(Operation.site_id) == col(SiteLabel.site_id))
-            .where(RUNNING, col(SiteLabel.key).in_(found.label_keys))
+            .where(RUNNING, *conditions, col(SiteLabel.key).in_(found.label_keys))
             .group_by(col(SiteLabel.key), col(SiteLabel.value))
         )
         for key, value, number in session.exec(by_value):

@@ -27,7 +27,7 @@ HEAD = col(Operation.is_head)
 #: First in the line of its site and waiting for nothing but a worker.
 READY = HEAD & QUEUED & _waits(WaitingFor.TURN)
 #: First in the line of its site and waiting for a moment, which contact may bring forward.
-LATER = HEAD & QUEUED & _waits(WaitingFor.CONTACT, WaitingFor.BACKOFF)
+LATER = HEAD & QUEUED & _waits(WaitingFor.CONTACT, WaitingFor.BACKOFF, WaitingFor.WINDOW)
 OPERATIONS: Table = Operation.__table__  # type: ignore[attr-defined]  # every table class has it
 #: What some sites have queued, found by site: left to itself, SQLite walks everything that is queued anywhere.
 QUEUED_BY_SITE = (OPERATIONS, "INDEXED BY operation_one_queued_per_kind", "sqlite")

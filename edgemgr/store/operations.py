@@ -40,6 +40,7 @@ class NewOperation:
     batch_key: str
     priority: int
     max_attempts: int
+    max_lost: int = 3
 
 
 def submit(
@@ -72,6 +73,7 @@ def submit(
                     "not_before": now,
                     "deadline_at": deadline_at,
                     "max_attempts": item.max_attempts,
+                    "max_lost": item.max_lost,
                     "waiting_for": (WaitingFor.RESUME if item.site_id in paused else WaitingFor.TURN).value,
                 }
                 for item in part

@@ -9,6 +9,7 @@ Metadata), and a page cannot change what they say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,8 +29,9 @@ HEADERS = {
 }
 _READS = ("GET",)
 _WRITES = ("POST", "PATCH", "DELETE")
-#: The only part of the console that takes anything in; whoever may reach the rest only looks.
-_WRITABLE = "/api/v1/bundle-uploads"
+#: The only parts of the console that take anything in: signed bundles, and the wish to have one brought to sites, which
+#: disturbs nothing there (docs/adr/0011). Whoever may reach the rest only looks.
+_WRITABLE = re.compile(r"/api/v1/bundle-uploads(/.*)?|/api/v1/stages|/stages")
 
 
 class Protection:
@@ -60,10 +62,9 @@ class Protection:
             return PlainTextResponse("This host name is not the console's: use http://127.0.0.1.\n", status_code=400)
         if scope["method"] in _READS:
             return None
-        path = scope["path"]
-        if scope["method"] not in _WRITES or not (path == _WRITABLE or path.startswith(f"{_WRITABLE}/")):
+        if scope["method"] not in _WRITES or not _WRITABLE.fullmatch(scope["path"]):
             return PlainTextResponse(
-                "Nothing can be changed here yet: use the command line.\n",
+                "This cannot be changed here yet: use the command line.\n",
                 status_code=405,
                 headers={"allow": ", ".join(_READS)},
             )

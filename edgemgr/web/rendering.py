@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +26,16 @@ def span(seconds: float) -> str:
     passed = int(abs(seconds))
     size_s, letter = next(unit for unit in _UNITS if passed >= unit[0] or unit[0] == 1)
     return f"{passed // size_s}{letter}"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in its two largest units: `40s`, `1h 20m`, `3d 2h`; never less than a second."""
+    left, words = max(1, round(seconds)), []
+    for size_s, letter in _UNITS:
+        if left >= size_s:
+            words.append(f"{left // size_s}{letter}")
+        left %= size_s
+    return " ".join(words[:2])
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
@@ -68,7 +79,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(ago=ago, utc=utc, iso=iso, span=span, size=size, segment=segment)
+    environment.filters.update(
+        ago=ago, utc=utc, iso=iso, span=span, lasting=lasting, size=size, segment=segment, quoted=shlex.quote
+    )
     environment.globals["asset_url"] = asset_url
     return environment
 

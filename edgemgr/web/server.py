@@ -8,10 +8,10 @@ from starlette.types import ASGIApp
 from edgemgr import __version__
 from edgemgr.app import App
 from edgemgr.web import faults
-from edgemgr.web.api import bundle_uploads, bundles, operations, queue, sites
+from edgemgr.web.api import bundle_uploads, bundles, operations, queue, sites, stages
 from edgemgr.web.assets import Assets
 from edgemgr.web.bundle_imports import BundleImports
-from edgemgr.web.console import live, pages
+from edgemgr.web.console import bundle_pages, live, pages
 from edgemgr.web.listen import ListenAddress
 from edgemgr.web.protection import Protection
 
@@ -43,9 +43,9 @@ def make_console(app: App) -> FastAPI:
     console.state.appliance = app
     console.state.imports = BundleImports(app)
     console.state.hosts = {*_OWN_NAMES, listen.host}
-    for router in (pages.router, live.router):
+    for router in (pages.router, bundle_pages.router, live.router):
         console.include_router(router, include_in_schema=False)
-    for router in (sites.router, operations.router, queue.router, bundles.router, bundle_uploads.router):
+    for router in (sites.router, operations.router, queue.router, bundles.router, bundle_uploads.router, stages.router):
         console.include_router(router, prefix="/api/v1")
     console.mount("/static", Assets(), name="static")
     faults.register(console)

@@ -89,6 +89,11 @@ class Reader:
         content[len(content) // 2] ^= 1
         part.write_bytes(content)
 
+    def has_sites(self) -> None:
+        rows = "".join(f"store-000{n},192.0.2.{n},{arch},emea\n" for n, arch in ((1, "amd64"), (2, "arm64")))
+        (self.directory / "sites.csv").write_text(f"name,address,arch,labels.region\n{rows}")
+        assert self.run("edgemgr site import sites.csv").returncode == 0
+
     def bring_an_old_bundle(self) -> None:
         text = (self.directory / "bundle.yaml").read_text().replace("number: 12", "number: 14")
         (self.directory / "bundle-14.yaml").write_text(text)
@@ -101,6 +106,7 @@ class Reader:
 
 #: What happens to people before a section of the page, without a command of theirs.
 FATE: dict[str, Callable[[Reader], None]] = {
+    "## Send it ahead": Reader.has_sites,
     "### When a part is damaged": Reader.damage_the_stick,
     "## When a bundle has expired": Reader.bring_an_old_bundle,
 }

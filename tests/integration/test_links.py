@@ -161,6 +161,15 @@ def test_a_command_that_ends_without_reading_its_input_is_no_lost_connection(sit
         assert [connection.run("exit 3", stdin="x" * 5_000_000).status for _ in range(3)] == [3, 3, 3]
 
 
+def test_a_silent_connection_is_tried_by_the_kernel_and_given_up_within_a_minute(site: ThrowawaySshd) -> None:
+    with connect(_target(site)) as connection:
+        tcp = connection.transport.sock
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle_s, every_s, times = (tcp.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+        assert idle_s + every_s * times < 60
+
+
 def test_a_site_behind_a_jump_host_is_reached_and_both_are_pinned(site: ThrowawaySshd, tmp_path: Path) -> None:
     with running_sshd(tmp_path / "jump") as gate:
         key = _authorize(gate, access_key.jump_options("127.0.0.1", site.port))

@@ -25,7 +25,7 @@ from edgemgr.links.ssh import connect
 from edgemgr.links.throttle import Bucket, Throttle
 from edgemgr.links.transfer import Sent, Stop, send_blobs
 from edgemgr.links.transfer_node import NodeBusyError, NodeStore, Reserve, StorePlace
-from edgemgr.links.transfer_plan import CHUNK_BYTES, Blob, chunks_of
+from edgemgr.links.transfer_plan import BLOCK_BYTES, CHUNK_BYTES, Blob, chunks_of
 from edgemgr.model.secret import Secret
 from edgemgr.model.target import Target
 
@@ -146,25 +146,25 @@ def test_of_a_damaged_partial_file_only_what_follows_the_damage_travels_again(
         _stop_after(connection, blob, place, chunks=4)
         (part,) = _parts(place)
         assert part.stat().st_size == 4 * CHUNK_BYTES
-        with part.open("r+b") as handle:  # a bit of the third chunk, in its second block
+        with part.open("r+b") as handle:  # a bit of the third chunk, within a block
             handle.seek(2 * CHUNK_BYTES + 300 * 1024)
             byte = handle.read(1)
             handle.seek(-1, os.SEEK_CUR)
             handle.write(bytes([byte[0] ^ 1]))
         sent = send_blobs(connection, [blob], attempt=2, place=place, reserve=NO_RESERVE)
-    assert sent.held_bytes == 2 * CHUNK_BYTES + 256 * 1024
+    assert sent.held_bytes == 2 * CHUNK_BYTES + 300 * 1024 // BLOCK_BYTES * BLOCK_BYTES
     assert sent.sent_bytes == blob.size_bytes - sent.held_bytes
     assert _is_right(place, blob)
 
 
 def _stop_after(connection: Connection, blob: Blob, place: StorePlace, *, chunks: int, attempt: int = 1) -> Sent:
-    left = [True] * (chunks + 1)  # asked once before the beginning
+    left = [True] * (chunks * CHUNK_BYTES // BLOCK_BYTES + 1)  # asked once before the beginning
     return send_blobs(
         connection, [blob], attempt=attempt, is_open=lambda: bool(left) and left.pop(), place=place, reserve=NO_RESERVE
     )
 
 
-def test_a_window_that_closes_stops_at_the_border_of_a_chunk_and_the_rest_comes_later(
+def test_a_window_that_closes_stops_at_the_next_block_and_the_rest_comes_later(
     sshd: ThrowawaySshd, place: StorePlace, tmp_path: Path
 ) -> None:
     blob = _blob(tmp_path / "here", "images", 3 * CHUNK_BYTES)

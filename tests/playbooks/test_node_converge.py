@@ -16,6 +16,8 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeEr
 from ansible_collections.edgemgr.edge.plugins.module_utils.site_plan import SitePlan
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
+from edgemgr.links import stick_stage
+
 VERSION = "v1.33.5+k3s1"
 
 
@@ -79,16 +81,18 @@ def artifact(part: str, name: str, content: bytes) -> dict[str, Any]:
     return {"part": part, "arch": "amd64", "name": name, "digest": digest, "size_bytes": len(content)}
 
 
-def converge(version: str = VERSION, *, check: bool = False, attempt: int = 1, **config: object) -> dict[str, Any]:
+def converge(
+    version: str = VERSION, *, check: bool = False, attempt: int = 1, order_key: str = "", **config: object
+) -> dict[str, Any]:
     files = [
         artifact("binary", "k3s", b"binary of " + version.encode()),
         artifact("images", "k3s-airgap-images-amd64.tar.zst", b"images of " + version.encode()),
     ]
-    params = {"attempt": attempt, "site": "store-1", "version": version, "start_timeout_s": 0}
+    params = {"attempt": attempt, "site": "store-1", "version": version, "start_timeout_s": 0, "order_key": order_key}
     plan = SitePlan("store-1", version, artifacts.for_arch(files, "amd64"), config)
     steps = Steps()
     if check:
-        converging.foresee(plan, steps)
+        converging.foresee(plan, params, steps)
     else:
         with fence.hold(attempt, 0):
             converging.converge(plan, params, steps)
@@ -301,3 +305,32 @@ def test_killed_after_the_files_and_before_the_restart_the_next_run_restarts(
         with pytest.raises(Killed):
             converge(attempt=2, debug=True)
     assert converge(attempt=2, debug=True)["edge_changes"] == ["restart k3s"]
+
+
+def test_the_key_for_work_orders_is_put_there_once_and_k3s_goes_on_running(
+    systemd: FakeSystemd, node_root: Path
+) -> None:
+    converge()
+    path = Path(layout.ORDER_KEYS)
+    assert not path.exists()
+    assert converge(check=True, order_key="ssh-ed25519 AAAA one")["edge_changes"] == [f"place {path}"]
+    assert not path.exists()
+    assert converge(order_key="ssh-ed25519 AAAA one")["edge_changes"] == [f"place {path}"]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("ssh-ed25519 AAAA one\n", 0o600)
+    assert converge(order_key="ssh-ed25519 AAAA one")["changed"] is False
+    assert converge(order_key="ssh-ed25519 BBBB two")["edge_changes"] == [f"place {path}"]
+    assert path.read_text() == "ssh-ed25519 BBBB two\n"
+    assert converge()["changed"] is False
+    assert path.read_text() == "ssh-ed25519 BBBB two\n"
+    assert systemd.verbs == ["start"]
+
+
+def test_the_script_of_a_stick_finds_things_where_the_collection_puts_them() -> None:
+    root = Path("/")
+    assert str(root / stick_stage.STATE) == layout.STATE_DIR
+    assert str(root / stick_stage.STATE / stick_stage.CACHE) == layout.CACHE_DIR
+    assert str(root / stick_stage.STATE / stick_stage.RECORD) == layout.FENCE_RECORD
+    assert str(root / stick_stage.LOCK) == layout.LOCK
+    assert str(root / stick_stage.STATE / stick_stage.PINNED_KEYS) == layout.ORDER_KEYS
+    assert str(root / stick_stage.STATE / stick_stage.NEWEST_ORDER) == layout.NEWEST_ORDER
+    assert str(root / stick_stage.STATE / stick_stage.RECEIPTS_DIRECTORY) == layout.RECEIPTS_DIR

@@ -87,7 +87,7 @@ def test_an_empty_site_ends_healthy_a_second_run_changes_nothing_and_a_reset_lea
     site: SitePlaybooks, releases: Path, version: str
 ) -> None:
     before = site.snapshot()
-    variables = bootstrap_variables(releases, version)
+    variables = bootstrap_variables(releases, version) | {"edge_order_key": "ssh-ed25519 AAAA edgemgr-appliance"}
     first = site.play("bootstrap", **variables)
     assert roles(first) == ALL_OK
     assert steps(first[0]) == ["preflight", "send", "preflight", "place", "start", "verify"]
@@ -99,6 +99,9 @@ def test_an_empty_site_ends_healthy_a_second_run_changes_nothing_and_a_reset_lea
     assert site.shell("k3s kubectl get nodes -o name").strip() == f"node/{SITE}"
     assert site.shell("stat -c %a /etc/rancher/k3s/config.yaml /etc/rancher/k3s/k3s.yaml").split() == ["600", "600"]
     assert site.shell("systemctl is-enabled k3s").strip() == "enabled"
+    assert site.shell("cat /var/lib/edgemgr/appliance-keys.pub") == "ssh-ed25519 AAAA edgemgr-appliance\n"
+    # What a stick leaves behind (links/stick_stage.py).
+    site.shell("cd /var/lib/edgemgr; mkdir receipts; touch receipts/a.receipt newest-order.json")
 
     again = site.play("bootstrap", **variables)
     assert roles(again) == ALL_OK

@@ -11,9 +11,11 @@ from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.bundle_upload import Upload, Uploads, UploadState
 from edgemgr.settings import Settings
 from edgemgr.store import bundles
+from edgemgr.store.bundle_holdings import holder_counts
 from edgemgr.store.bundle_item import BundleItem
 from edgemgr.store.database import Session
 from edgemgr.web.bundle_imports import BundleImports, Step
+from edgemgr.web.console.transfers import FEW, Transfers, read_transfers
 from edgemgr.web.faults import Fault
 
 #: Uploads that ended and are still shown.
@@ -63,7 +65,8 @@ class BundleList:
     fault: Fault | None  #: why it is not known whose bundles are taken
     quota_bytes: int
     max_bytes: int
-    now: datetime
+    holding: dict[str, int]  #: bundle → how many sites hold it
+    transfers: Transfers
 
 
 def read_bundles(session: Session, settings: Settings, imports: BundleImports, now: datetime) -> BundleList:
@@ -83,5 +86,6 @@ def read_bundles(session: Session, settings: Settings, imports: BundleImports, n
         fault,
         settings.bundle_quota_mib << 20,
         settings.bundle_max_mib << 20,
-        now,
+        holder_counts(session),
+        read_transfers(session, now, limit=FEW),
     )

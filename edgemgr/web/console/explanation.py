@@ -64,14 +64,7 @@ def _under_way(
 ) -> Explanation:
     title = _title(head.kind)
     if head.state == OperationState.RUNNING:
-        has_log = attempt is not None and attempt.operation_id == head.id
-        since = f" for {span((now - attempt.started_at).total_seconds())}" if attempt and has_log else ""
-        stopping = "; it is asked to stop" if head.cancel_requested else ""
-        return Explanation(
-            "busy",
-            f"{title} has been running{since} (attempt {head.attempts}){stopping}.",
-            "Its log is below." if has_log else "",
-        )
+        return _running(title, head, attempt, now)
     if not has_worker:
         return Explanation(
             "warn", f"{title} waits, and nothing runs that could take it up.", "Start a worker.", "edgemgr worker"
@@ -98,7 +91,28 @@ def _under_way(
             head.hint or "To try at once:",
             f"edgemgr operation retry {head.id}",
         )
-    return Explanation("wait", f"{title} waits for its turn.", "Nothing to do: it starts when a worker is free.")
+    if head.waiting_for == WaitingFor.WINDOW:
+        turn, then = f"{title} waits: {head.message}.", "it goes on by itself when the window opens."
+    else:
+        turn, then = f"{title} waits for its turn.", "it starts when a worker is free."
+    return Explanation("wait", turn, f"Nothing to do: {then}")
+
+
+def _running(title: str, head: Operation, attempt: Attempt | None, now: datetime) -> Explanation:
+    stopping = "; it is asked to stop" if head.cancel_requested else ""
+    if head.kind == OperationKind.STAGE:
+        return Explanation(
+            "busy",
+            f"A bundle is on its way to the site (attempt {head.attempts}){stopping}.",
+            "How far it has come is shown below. It gives way to everything else that is asked of the site.",
+        )
+    has_log = attempt is not None and attempt.operation_id == head.id
+    since = f" for {span((now - attempt.started_at).total_seconds())}" if attempt and has_log else ""
+    return Explanation(
+        "busy",
+        f"{title} has been running{since} (attempt {head.attempts}){stopping}.",
+        "Its log is below." if has_log else "",
+    )
 
 
 def _at_rest(row: SiteRow) -> Explanation:

@@ -16,6 +16,7 @@ from edgemgr.web.console.operation_list import OperationQuery, read_operations, 
 from edgemgr.web.console.queue_view import read_queue
 from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
 from edgemgr.web.console.site_view import read_history, read_site
+from edgemgr.web.console.transfers import waits_for
 from edgemgr.web.rendering import render
 
 router = APIRouter(prefix="/live")
@@ -37,7 +38,7 @@ def site(request: Request, appliance: Appliance, name: str) -> Response:
     """What a site is and why it is not moving."""
     with appliance.database.read() as session:
         view = read_site(session, name, utc_now())
-    return render(request, "_site.html", view=view)
+    return render(request, "_site.html", view=view, waits_for=waits_for)
 
 
 @router.get("/sites/{name}/history")
@@ -77,4 +78,4 @@ def bundles(request: Request, appliance: Appliance, imports: Imports) -> Respons
     """What was taken in, and how far uploads are."""
     with appliance.database.read() as session:
         found = read_bundles(session, appliance.settings, imports, utc_now())
-    return render(request, "_bundles.html", list=found, key_shown=KEY_SHOWN)
+    return render(request, "_bundles.html", list=found, key_shown=KEY_SHOWN, waits_for=waits_for)

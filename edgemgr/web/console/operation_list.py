@@ -108,5 +108,7 @@ def waits(operation: OperationItem, now: datetime) -> str:
             return "for contact"
         case WaitingFor.BACKOFF:
             return f"next try {ago(operation.not_before, now)}" if operation.not_before > now else "next try now"
+        case WaitingFor.WINDOW:
+            return f"for its window, {ago(operation.not_before, now)}" if operation.not_before > now else "for its turn"
         case _:
             return "for its turn"

@@ -16,6 +16,7 @@ from edgemgr.web.console.operation_list import OperationQuery, read_operations, 
 from edgemgr.web.console.queue_view import read_queue
 from edgemgr.web.console.site_list import SiteQuery, doing, read_sites
 from edgemgr.web.console.site_view import read_history, read_site
+from edgemgr.web.console.transfers import waits_for
 from edgemgr.web.rendering import render
 
 router = APIRouter()
@@ -43,7 +44,7 @@ def site(request: Request, appliance: Appliance, name: str, query: Annotated[Log
         view = read_site(session, name, utc_now())
         log = read_end(session, appliance.settings.log_dir, name, query)
         history = read_history(session, name)
-    return render(request, "site.html", name=name, view=view, log=log, history=history)
+    return render(request, "site.html", name=name, view=view, log=log, history=history, waits_for=waits_for)
 
 
 @router.get("/operations")
@@ -67,4 +68,4 @@ def bundles(request: Request, appliance: Appliance, imports: Imports) -> Respons
     """What was taken in, and the place to upload more."""
     with appliance.database.read() as session:
         found = read_bundles(session, appliance.settings, imports, utc_now())
-    return render(request, "bundles.html", list=found, key_shown=KEY_SHOWN)
+    return render(request, "bundles.html", list=found, key_shown=KEY_SHOWN, waits_for=waits_for)

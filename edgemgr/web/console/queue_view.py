@@ -23,6 +23,7 @@ _WORDS = {
     "contact": "contact with the site",
     "backoff": "the next try",
     "resume": "the site to be resumed",
+    "window": "their transfer windows",
 }
 
 

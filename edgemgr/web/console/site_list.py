@@ -147,7 +147,7 @@ def doing(row: SiteRow) -> tuple[str, str, str]:
         case OperationState.RUNNING:
             return "busy", f"{operation.kind} runs", ""
         case OperationState.QUEUED:
-            waits = {"contact": "waits for contact", "backoff": "tries again soon"}
+            waits = {"contact": "waits for contact", "backoff": "tries again soon", "window": "waits for its window"}
             return "wait", f"{operation.kind} {waits.get(operation.waiting_for, 'waits its turn')}", operation.message
         case _:
             return "bad", f"{operation.kind} {operation.state}", operation.message

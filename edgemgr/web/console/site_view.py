@@ -15,15 +15,20 @@ from edgemgr.model.operation_filter import OperationFilter
 from edgemgr.model.selector import Selector
 from edgemgr.queue.identity import living
 from edgemgr.store import events, history, operation_search, queries
+from edgemgr.store.bundle_holdings import Holding, holdings_of
 from edgemgr.store.database import Session
 from edgemgr.store.queries import SiteRow
+from edgemgr.store.stage_item import StageItem, stage_items
+from edgemgr.store.stages import parts_of
+from edgemgr.store.transfer_rule_item import RuleItem, rule_items, rules_for
 from edgemgr.web.console.explanation import Explanation, explain
 from edgemgr.web.console.facts import Fact, facts_of
+from edgemgr.web.console.transfers import is_open
 
 OPERATIONS_SHOWN = 15
 EVENTS_SHOWN = 50
-#: A probe has no playbook and therefore no log.
-_KINDS_WITH_LOG = tuple(kind for kind in OperationKind if kind is not OperationKind.PROBE)
+#: Probes and stages have no playbook and therefore no log.
+_KINDS_WITH_LOG = tuple(kind for kind in OperationKind if kind not in (OperationKind.PROBE, OperationKind.STAGE))
 #: How far back the newest attempt is looked for.
 _RECENT_OPERATIONS = 5
 
@@ -36,6 +41,9 @@ class SiteView:
     tried_at: datetime | None
     explanation: Explanation
     facts: list[Fact]
+    holdings: list[Holding]  #: bundles whose content lies on the node, the newest first
+    stage: StageItem | None  #: the one that is under way
+    rules: list[RuleItem]  #: limits and windows that hold for its transfers
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,9 @@ def read_site(session: Session, name: str, now: datetime) -> SiteView:
         tried_at=cluster.tried_at if cluster else None,
         explanation=explanation,
         facts=facts_of(cluster, now) if cluster else [],
+        holdings=holdings_of(session, site_id),
+        stage=next((item for item in stage_items(session, [site_id]) if is_open(item)), None),
+        rules=rules_for(rule_items(session, now), parts_of(session, site_id)),
     )
 
 

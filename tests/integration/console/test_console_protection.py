@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import quote, urldefrag, urljoin, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
+from tests_support.bundle_shop import BundleShop
 from tests_support.console_fleet import (
     VERSION,
     add_attempt,
@@ -21,8 +23,11 @@ from tests_support.html_page import Page
 
 from edgemgr.app import App
 from edgemgr.errors import ConfigurationError
+from edgemgr.inventory.bundle_import import Importer
 from edgemgr.model.secret import Secret, SecretName
-from edgemgr.store import secrets
+from edgemgr.model.transfer import Transfer
+from edgemgr.model.transfer_scope import TransferScope
+from edgemgr.store import secrets, transfer_rules
 from edgemgr.web.protection import CONTENT_SECURITY_POLICY
 from edgemgr.web.server import make_console
 
@@ -32,8 +37,12 @@ HOSTILE = "<script>alert(1)</script>{{ 7*7 }}{% raw %}\"'><img src=x onerror=ale
 
 
 @pytest.fixture
-def full(app: App) -> list[str]:
+def full(app: App, tmp_path: Path) -> list[str]:
     """An appliance with something of everything; returns the addresses of its pages."""
+    app.settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+    shop = BundleShop.open(tmp_path / "shop")
+    shop.trusted_in(app.settings.trust_dir)
+    Importer(app.database, app.settings, "anna").take(shop.bundle(3))
     site = add_site(app.database, "store-1", labels={"region": "emea"})
     add_cluster(app.database, site)
     done = add_operation(app.database, site, "verify", "failed", attempts=1, message="no")
@@ -45,6 +54,11 @@ def full(app: App) -> list[str]:
     add_operation(app.database, site, waiting_for="contact")
     add_event(app.database, site, "SiteCreated", "imported")
     add_fleet(app.database, 60)
+    staged = add_site(app.database, "store-2")
+    add_operation(app.database, staged, "stage", "running", params={"bundle": "retail/stable/3"})
+    with app.database.write() as session:
+        session.add(Transfer(site_id=staged, bundle="retail/stable/3", total_bytes=9, held_bytes=4))
+        transfer_rules.put_window(session, TransferScope("all"), "22:00-06:00", "UTC", actor="anna")
     return [
         "/sites",
         "/sites?page=2",
@@ -64,6 +78,12 @@ def full(app: App) -> list[str]:
         "/live/operations",
         "/bundles",
         "/live/bundles",
+        "/bundles/retail/stable/3",
+        "/bundles/retail/stable/3?to=region%3Demea",
+        "/bundles/retail/stable/3?to=%28",
+        "/bundles/retail/stable/9",
+        "/live/bundles/retail/stable/3",
+        "/stages?bundle=retail/stable/3",
     ]
 
 
@@ -127,8 +147,16 @@ def test_the_names_of_this_machine_are_served_on_any_port(client: TestClient, ho
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_nothing_can_be_changed(client: TestClient, full: list[str], method: str) -> None:
-    for address in ("/sites", "/sites/store-1", "/api/v1/sites", "/api/v1/operations/1"):
+def test_nothing_else_can_be_changed(client: TestClient, full: list[str], method: str) -> None:
+    for address in (
+        "/sites",
+        "/sites/store-1",
+        "/bundles/retail/stable/3",
+        "/stages/rules",
+        "/api/v1/sites",
+        "/api/v1/operations/1",
+        "/api/v1/stages/rules",
+    ):
         assert client.request(method, address).status_code == 405
 
 
@@ -143,6 +171,11 @@ def test_no_page_of_documentation_loads_scripts_from_elsewhere(client: TestClien
         "/api/v1/operations/{operation_id}",
         "/api/v1/queue",
         "/api/v1/bundles",
+        "/api/v1/bundles/{product}/{channel}/{number}",
+        "/api/v1/sites/{name}/bundles",
+        "/api/v1/stages",
+        "/api/v1/stages/forecast",
+        "/api/v1/stages/rules",
         "/api/v1/bundle-uploads",
         "/api/v1/bundle-uploads/{upload_id}",
     }

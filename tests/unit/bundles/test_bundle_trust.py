@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests_support.bundle_files import MADE_AT, NOW, make_keys, trusting
 
-from edgemgr.bundles.keys import export_root, load_signer, rotate_key
+from edgemgr.bundles.keys import export_chain, export_root, load_signer, rotate_key
 from edgemgr.bundles.trust import TrustStore
 from edgemgr.errors import BundleError
 
@@ -100,3 +100,63 @@ def test_damaged_trust_is_no_trust(tmp_path: Path) -> None:
     (tmp_path / "trust/vendor/root.json").write_bytes(b"{}")
     with pytest.raises(BundleError, match="cannot be read"):
         store.roots()
+
+
+def updated(tmp_path: Path, rotations: int = 3) -> tuple[TrustStore, list[bytes]]:
+    """An appliance that trusts root 1, and the roots that were made since, a line each."""
+    make_keys(tmp_path / "keys")
+    store = trusting(tmp_path / "trust", tmp_path / "keys")
+    for _ in range(rotations):
+        rotate_key(tmp_path / "keys", "release", passphrase=None, now=MADE_AT)
+    return store, export_chain(tmp_path / "keys").splitlines(keepends=True)
+
+
+def refused_update(store: TrustStore, data: bytes, days: int = 0) -> BundleError:
+    before = store.roots()
+    with pytest.raises(BundleError) as caught:
+        store.update_root(data, now=NOW + timedelta(days=days))
+    assert store.roots() == before
+    return caught.value
+
+
+def test_an_update_of_roots_leads_on_from_the_trusted_one(tmp_path: Path) -> None:
+    store, lines = updated(tmp_path)
+    assert len(lines) == 4
+    info, is_new = store.update_root(lines[1].rstrip(), now=NOW)  # one root alone is an update too
+    assert (info.version, is_new, [root.version for root in store.roots()]) == (2, True, [2])
+    info, is_new = store.update_root(b"".join(lines), now=NOW)
+    assert (info.version, is_new, [root.version for root in store.roots()]) == (4, True, [4])
+    assert store.root("vendor", 3) is not None
+    for older in (lines[0], b"".join(lines[:3]), b"".join(lines)):
+        assert store.update_root(older, now=NOW) == (info, False)
+    assert store.roots() == [info]
+
+
+def test_an_update_that_leaves_roots_out_is_refused_and_they_are_named(tmp_path: Path) -> None:
+    store, lines = updated(tmp_path)
+    fault = refused_update(store, lines[3])
+    assert (fault.code, "contains 2 and 3" in (fault.hint or "")) == ("E-B021", True)
+    assert refused_update(store, lines[0] + lines[2]).code == "E-B021"
+    assert refused_update(store, lines[2] + lines[1]).code == "E-B021"
+
+
+def test_an_update_of_another_line_of_roots_is_refused(tmp_path: Path) -> None:
+    store, lines = updated(tmp_path, 1)
+    make_keys(tmp_path / "thief")
+    rotate_key(tmp_path / "thief", "release", passphrase=None, now=MADE_AT)
+    forged = export_chain(tmp_path / "thief").splitlines(keepends=True)
+    assert refused_update(store, b"".join(forged)).code == "E-B020"
+    assert refused_update(store, forged[1]).code == "E-B020"
+    assert refused_update(store, lines[0] + forged[1]).code == "E-B020"
+    make_keys(tmp_path / "stranger", name="stranger")
+    assert refused_update(store, export_chain(tmp_path / "stranger")).code == "E-B020"
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"{}\n", b"x" * 600_000, b"{}\n" * 33])
+def test_what_is_no_update_of_roots_is_refused(tmp_path: Path, data: bytes) -> None:
+    assert refused_update(updated(tmp_path, 0)[0], data).code == "E-B012"
+
+
+def test_an_update_that_has_expired_is_refused(tmp_path: Path) -> None:
+    store, lines = updated(tmp_path, 1)
+    assert refused_update(store, b"".join(lines), days=365 * 40).code == "E-B030"

@@ -189,7 +189,7 @@ def test_missing_roots_are_named(tmp_path: Path, keys: Path, trust: TrustStore) 
     fault = refusal(cut, trust)
     assert fault.code == "E-B021"
     assert fault.message == "The bundle starts from root 4; this appliance has root 1."
-    assert fault.hint == "Import a root update that contains 2 and 3."
+    assert fault.hint == "Import a root update that contains 2 and 3: `edgemgr bundle trust update FILE`."
     cut.write_bytes(put_together([*members[:2], *members[3:]]))
     fault = refusal(cut, trust)
     assert fault.code == "E-B021"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from edgemgr.errors import SiteError
-from edgemgr.links import node_fence, node_store
+from edgemgr.links import node_archive, node_fence, node_files, node_program, node_store
 from edgemgr.links.connection import CommandResult
 from edgemgr.links.transfer_node import NodeStore, Reserve, StorePlace
 from edgemgr.links.transfer_plan import BLOCK_BYTES, CHUNK_BYTES, Blob
@@ -45,24 +45,25 @@ def ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
             "block_bytes": BLOCK_BYTES,
             "reserve_bytes": 0,
             "reserve_inodes": 0,
+            "made_bytes": 0,
             "blobs": [BLOB],
             **more,
         }
-        node_store.main(json.dumps(asked))
+        node_program.main(json.dumps(asked))
         answer: dict[str, Any] = json.loads(capsys.readouterr().out)
         return answer
 
     return ask
 
 
-@pytest.mark.parametrize("module", [node_fence, node_store])
+@pytest.mark.parametrize("module", [node_files, node_fence, node_store, node_archive, node_program])
 def test_the_program_is_written_in_the_python_of_the_oldest_node(module: Any) -> None:
     source = Path(module.__file__).read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     outside = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert outside <= {"edgemgr.links.node_fence"}
+    assert outside <= {f"edgemgr.links.node_{name}" for name in ("files", "fence", "store", "archive")}
     assert "removesuffix" not in source
     assert "strict=" not in source
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgemgr.errors import InventoryError
-from edgemgr.model.window import DAYS, Window
+from edgemgr.model.window import DAYS, Window, all_open_at
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]
 SPRING = datetime(2026, 3, 29, 1, 0, tzinfo=UTC)  # Berlin: 02:00 becomes 03:00
@@ -113,3 +113,18 @@ def test_a_time_zone_that_does_not_exist_is_refused(zone: str) -> None:
     with pytest.raises(InventoryError) as caught:
         Window.parse("22:00-06:00", zone)
     assert caught.value.code == "E-WINDOW-ZONE"
+
+
+def test_several_windows_are_open_together_where_they_overlap() -> None:
+    night, weekend = Window.parse("22:00-06:00", "UTC"), Window.parse("sat,sun 00:00-24:00", "UTC")
+    wednesday = datetime(2026, 11, 18, 12, 0, tzinfo=UTC)
+    assert all_open_at([], wednesday) == wednesday
+    assert all_open_at([night], wednesday) == datetime(2026, 11, 18, 22, 0, tzinfo=UTC)
+    assert all_open_at([night, weekend], wednesday) == datetime(2026, 11, 21, 0, 0, tzinfo=UTC)
+    assert all_open_at([night, weekend], datetime(2026, 11, 21, 3, 0, tzinfo=UTC)).hour == 3
+
+
+def test_windows_that_are_never_open_together_give_a_moment_to_ask_again() -> None:
+    now = datetime(2026, 11, 18, 12, 0, tzinfo=UTC)
+    later = all_open_at([Window.parse("mon 00:00-01:00", "UTC"), Window.parse("tue 00:00-01:00", "UTC")], now)
+    assert timedelta(days=14) < later - now < timedelta(days=32)

@@ -37,6 +37,12 @@ def test_a_site_that_was_not_reached_costs_no_attempt_and_waits_for_contact() ->
     assert not decision.reached
 
 
+def test_a_site_that_was_cut_off_while_the_work_went_on_is_not_taken_for_one_that_fails_every_attempt() -> None:
+    decision = decide(AttemptResult(Outcome.UNREACHABLE, advanced=True), spent(unreached=5), NOW, highest)
+    assert decision.waiting_for is WaitingFor.CONTACT
+    assert decision.reached
+
+
 def test_a_failure_is_repeated_after_a_pause_until_the_attempts_are_spent() -> None:
     first = decide(AttemptResult(Outcome.FAILED), spent(), NOW, highest)
     assert (first.state, first.waiting_for, first.costs_attempt) == (OperationState.QUEUED, WaitingFor.BACKOFF, True)
@@ -104,3 +110,17 @@ def test_an_outcome_that_ends_an_operation_costs_it_nothing(outcome: Outcome) ->
     assert decision.state is TABLE[outcome].then
     assert not decision.costs_attempt
     assert not decision.costs_loss
+
+
+def test_what_only_waits_for_its_window_costs_nothing_and_goes_on_when_it_opens() -> None:
+    opens_at = NOW + timedelta(hours=9)
+    waits = AttemptResult(Outcome.LOST, retry=Retry.FREE, resume_at=opens_at)
+    decision = decide(waits, spent(attempts=2, lost=3), NOW, highest)
+    assert (decision.state, decision.waiting_for, decision.not_before) == (
+        OperationState.QUEUED,
+        WaitingFor.WINDOW,
+        opens_at,
+    )
+    assert not decision.costs_attempt
+    assert not decision.costs_loss
+    assert decide(waits, spent(cancel_requested=True), NOW, highest).state is OperationState.CANCELED

@@ -70,6 +70,20 @@ def test_what_runs_is_told_with_its_time_and_its_log() -> None:
     assert found.next_step == "Its log is below."
 
 
+def test_a_stage_that_runs_has_no_log_but_a_place_where_it_is_counted() -> None:
+    found = of(row(), operation("running", kind="stage", priority=Priority.TRANSFER, cancel_requested=True))
+    assert found.tone == "busy"
+    assert found.sentence == "A bundle is on its way to the site (attempt 2); it is asked to stop."
+    assert "shown below" in found.next_step
+
+
+def test_a_stage_that_waits_for_its_window_says_until_when() -> None:
+    told = "its transfer window is closed until 2026-11-20 22:00 UTC"
+    found = of(row(), operation(kind="stage", waiting_for="window", message=told))
+    assert found.sentence == f"Stage waits: {told}."
+    assert "by itself" in found.next_step
+
+
 def test_the_log_of_an_earlier_operation_is_not_taken_for_that_of_the_running_one() -> None:
     earlier = Attempt(
         operation_id=3, number=1, worker_id="w", batch="b", lease_until=NOW, started_at=NOW - timedelta(days=2)

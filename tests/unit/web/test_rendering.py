@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemgr.web.rendering import ago, iso, segment, size, span, utc
+from edgemgr.web.rendering import ago, iso, lasting, segment, size, span, utc
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -24,6 +24,24 @@ def test_a_span_never_says_more_than_has_passed(seconds: float) -> None:
     text = span(seconds)
     unit_s = {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]]
     assert int(text[:-1]) * unit_s <= seconds < (int(text[:-1]) + 1) * unit_s
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1s"),
+        (0.2, "1s"),
+        (59.6, "1m"),
+        (61, "1m 1s"),
+        (3600, "1h"),
+        (4980, "1h 23m"),
+        (3605, "1h 5s"),
+        (266400, "3d 2h"),
+        (266461, "3d 2h"),
+    ],
+)
+def test_what_is_still_to_come_is_given_in_two_units_and_never_as_nothing(seconds: float, text: str) -> None:
+    assert lasting(seconds) == text
 
 
 def test_a_moment_is_told_by_its_distance() -> None:

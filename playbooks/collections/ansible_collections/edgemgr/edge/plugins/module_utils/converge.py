@@ -16,7 +16,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.kube_api import KubeA
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove
 from ansible_collections.edgemgr.edge.plugins.module_utils.site_plan import SitePlan
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
-from ansible_collections.edgemgr.edge.plugins.module_utils.wanted import Wanted
+from ansible_collections.edgemgr.edge.plugins.module_utils.wanted import Wanted, WantedText
 
 POLL_S = 1.0
 
@@ -35,11 +35,11 @@ def compare(plan: SitePlan) -> Difference:
     return Difference(todo, plan.stale_archives(), _service_verb(plan, bool(todo)))
 
 
-def foresee(plan: SitePlan, steps: Steps) -> None:
+def foresee(plan: SitePlan, params: dict[str, Any], steps: Steps) -> None:
     """Note what would be changed, and change nothing."""
     found = compare(plan)
     steps.diffs += [each.diff() for each in found.todo]
-    steps.changes += ["place " + each.path for each in found.todo]
+    steps.changes += ["place " + each.path for each in [*found.todo, *_order_key(params)]]
     steps.changes += [found.verb + " k3s"] if found.verb else []
     steps.changes += ["remove " + path for path in found.stale]
 
@@ -57,7 +57,7 @@ def converge(plan: SitePlan, params: dict[str, Any], steps: Steps) -> None:
             # Before the first change: whoever comes after a kill knows whose k3s this is and that it may need a
             # restart.
             _mark(plan, params, marker.INSTALLING, None)
-        for thing in found.todo:
+        for thing in [*found.todo, *_order_key(params)]:
             thing.place()
             steps.changes.append("place " + thing.path)
         _enable(any(thing.path == layout.UNIT_FILE for thing in found.todo))
@@ -72,6 +72,14 @@ def converge(plan: SitePlan, params: dict[str, Any], steps: Steps) -> None:
     for path in found.stale:
         remove(path)
         steps.changes.append("remove " + path)
+
+
+def _order_key(params: dict[str, Any]) -> list[WantedText]:
+    """The appliance's key for work orders, where another one or none is there. k3s has nothing to do with it."""
+    if not params["order_key"]:
+        return []
+    wanted = WantedText(layout.ORDER_KEYS, params["order_key"] + "\n", 0o600)
+    return [] if wanted.is_there() else [wanted]
 
 
 def _service_verb(plan: SitePlan, will_change: bool) -> str:

@@ -6,7 +6,12 @@ STATE_DIR = "/var/lib/edgemgr"
 FENCE_RECORD = STATE_DIR + "/fence.json"
 MARKER = STATE_DIR + "/installed.json"
 CACHE_DIR = STATE_DIR + "/cache/sha256"
+INCOMING_DIR = STATE_DIR + "/incoming"
 LOCK = "/run/lock/edgemgr.lock"
+# For what a person carries there on a stick: whose orders count, which was the last, and what was confirmed.
+ORDER_KEYS = STATE_DIR + "/appliance-keys.pub"
+NEWEST_ORDER = STATE_DIR + "/newest-order.json"
+RECEIPTS_DIR = STATE_DIR + "/receipts"
 
 PROGRAM_DIR = "/usr/local/lib/edgemgr"
 BINARY_DIR = PROGRAM_DIR + "/k3s"

@@ -71,6 +71,12 @@ options:
     description: Options for config.yaml that the site's profile adds.
     type: dict
     default: {}
+  order_key:
+    description:
+      - Public key with which the appliance signs work orders; the node then takes no other's from a stick.
+      - Empty leaves the node as it is.
+    type: str
+    default: ""
   min_free_mib:
     description: What has to stay free on each file system, in MiB.
     type: int
@@ -228,7 +234,7 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         return {"edge_pending": pending, "edge_missing": missing, "edge_clock": round(began_at, 3)}
     plan = SitePlan(params["site"], params["version"], files, params["config"])
     if module.check_mode:
-        _foresee(plan, [each for each in files if each["digest"] in missing], steps)
+        _foresee(plan, params, [each for each in files if each["digest"] in missing], steps)
         return verify.look(params["site"], params["version"])
     with fence.hold(params["attempt"], params["fence_wait_s"]):
         converge.converge(plan, params, steps)
@@ -248,10 +254,10 @@ def _pending(params: dict[str, Any], began_at: float, missing: list[str]) -> lis
     return (["files"] if missing else []) + (["clock"] if is_clock_open else [])
 
 
-def _foresee(plan: SitePlan, to_send: list[dict[str, Any]], steps: Steps) -> None:
+def _foresee(plan: SitePlan, params: dict[str, Any], to_send: list[dict[str, Any]], steps: Steps) -> None:
     for each in to_send:
         steps.changes.append("send {0} ({1} bytes)".format(each["name"], each["size_bytes"]))
-    converge.foresee(plan, steps)
+    converge.foresee(plan, params, steps)
 
 
 def main() -> None:
@@ -265,6 +271,7 @@ def main() -> None:
             "arch": {"type": "str", "default": ""},
             "artifacts": artifacts.OPTIONS,
             "config": {"type": "dict", "default": {}},
+            "order_key": {"type": "str", "default": ""},
             "min_free_mib": {"type": "int", "default": 1024},
             "min_memory_mib": {"type": "int", "default": 512},
             "clock_skew_s": {"type": "int", "default": 60},

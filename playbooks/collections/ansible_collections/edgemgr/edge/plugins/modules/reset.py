@@ -96,6 +96,9 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import rem
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
 KILLALL_TIMEOUT_S = 180
+#: What bootstraps and stages have brought, and what was still coming.
+STORE = (layout.STATE_DIR + "/cache", layout.INCOMING_DIR)
+ORDERS = (layout.ORDER_KEYS, layout.NEWEST_ORDER, layout.RECEIPTS_DIR)
 TREES = (
     layout.DATA_DIR,
     "/var/lib/kubelet",
@@ -104,7 +107,7 @@ TREES = (
     "/run/flannel",
     "/var/lib/cni",
     layout.PROGRAM_DIR,
-    layout.STATE_DIR + "/cache",
+    *STORE,
 )
 FILES = (layout.UNIT_FILE, layout.KILLALL, layout.UNINSTALL)
 PARENTS = ("/etc/rancher", layout.RANCHER_DIR)
@@ -132,9 +135,9 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
 def _what_is_there() -> list[str]:
     """Everything of ours on the node."""
     if marker.read() is None:
-        candidates = [layout.PROGRAM_DIR, layout.STATE_DIR + "/cache"]  # files of a bootstrap that never got further
+        candidates = [layout.PROGRAM_DIR, *STORE, *ORDERS]  # a bootstrap never got further, or a stick was here
     else:
-        candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES]
+        candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES, *ORDERS]
     return [path for path in candidates if os.path.lexists(path)]
 
 
@@ -143,7 +146,7 @@ def _remove(installed: dict[str, Any] | None) -> None:
         marker.write(**dict(installed, state=marker.REMOVING))
         _stop()
         _remove_configuration(installed.get("found") or [])
-    for path in FILES:
+    for path in (*FILES, layout.ORDER_KEYS, layout.NEWEST_ORDER):
         remove(path)
     for tool in layout.TOOLS:
         link = layout.LINK_DIR + "/" + tool
@@ -151,7 +154,7 @@ def _remove(installed: dict[str, Any] | None) -> None:
             os.unlink(link)
     if os.path.islink(layout.K3S):
         os.unlink(layout.K3S)
-    for tree in TREES:
+    for tree in (*TREES, layout.RECEIPTS_DIR):
         _remove_tree(tree)
     if installed is not None:
         service.systemctl("daemon-reload")

@@ -17,6 +17,7 @@ _BOOTSTRAP = {
     "arch": "edge_arch",
     "artifacts": "edge_artifacts",
     "config": "edge_k3s_config",
+    "order_key": "edge_order_key",
     "min_free_mib": "edge_min_free_mib",
     "min_memory_mib": "edge_min_memory_mib",
     "clock_skew_s": "edge_clock_skew_s",

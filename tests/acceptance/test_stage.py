@@ -1,0 +1,129 @@
+"""A bundle is staged over a bad link that breaks in every way; bootstrap then sends nothing, a reset leaves nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from acceptance_stories import VERSION, import_sites
+from bundle_stories import Link, Vendor
+from testinfra.host import Host
+from tests_support.appliance import Appliance, until
+
+from edgemgr.lab.lab import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+BUNDLE = "retail/stable/1"
+MIB = 1 << 20
+IMAGES_MIB = 24
+BAD_LINK = {"delay_ms": 30.0, "loss_percent": 0.3, "rate_mbit": 10.0}
+STATE = "/var/lib/edgemgr"
+STORE = f"{STATE}/cache/sha256"
+
+
+@pytest.fixture(scope="module")
+def staged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """An appliance with two bare sites whose only k3s release came in a bundle."""
+    appliance = Appliance(tmp_path_factory.mktemp("appliance"), lab.directory)
+    lab.up(2)
+    import_sites(appliance, lab)
+    assert Vendor(appliance, tmp_path_factory.mktemp("vendor"), images_mib=IMAGES_MIB).bring(1) == BUNDLE
+    try:
+        yield appliance
+    finally:
+        appliance.close()
+
+
+def question(appliance: Appliance, sql: str, site: str) -> tuple[Any, ...]:
+    """One row about a site, from the database itself: a program for each look would take the machine from the rest."""
+    with closing(sqlite3.connect(appliance.directory / "state/edgemgr.db", timeout=30)) as database:
+        row: tuple[Any, ...] = database.execute(sql, (site,)).fetchone() or ()
+        return row
+
+
+def state(appliance: Appliance, site: str) -> str:
+    """Of the site's stage."""
+    sql = "SELECT o.state FROM operation o JOIN site s ON s.id = site_id WHERE s.name = ? AND kind = 'stage'"
+    return str(question(appliance, sql, site)[0])
+
+
+def comes(appliance: Appliance, site: str, *, attempt: int) -> None:
+    """Wait until this attempt has brought something."""
+    sql = """
+        SELECT o.attempts FROM operation o
+        JOIN site s ON s.id = o.site_id JOIN transfer t ON t.site_id = s.id
+        JOIN attempt a ON a.operation_id = o.id AND a.number = o.attempts
+        WHERE s.name = ? AND o.kind = 'stage' AND o.state = 'running' AND t.updated_at > a.started_at
+        AND t.sent_bytes > 0
+    """
+    until(f"attempt {attempt} sends", lambda: question(appliance, sql, site) == (attempt,), 90)
+
+
+def test_a_stage_survives_whatever_breaks_and_bootstrap_sends_nothing_again(
+    lab: Lab, staged: Appliance, look: Callable[[str], Host]
+) -> None:
+    serving = staged.serve()
+    lab.degrade("site-2", **BAD_LINK)
+    staged.run("stage", BUNDLE, "site-2")
+
+    comes(staged, "site-2", attempt=1)  # the link is away for a while, and the connection outlives it
+    lab.cut("site-2")
+    time.sleep(2)
+    lab.restore("site-2")
+    lab.degrade("site-2", **BAD_LINK)
+    lab.run("site-2", ["sh", "-c", "kill -9 $(pgrep -f 'sshd: .*@')"])  # sshd dies
+
+    comes(staged, "site-2", attempt=2)  # the site loses its power
+    lab.power_cut("site-2")
+    lab.restore("site-2")
+    lab.degrade("site-2", **BAD_LINK)
+
+    comes(staged, "site-2", attempt=3)  # the appliance dies
+    staged.kill(serving)
+    staged.serve()
+
+    comes(staged, "site-2", attempt=4)
+    until("site-2 has all of it", lambda: state(staged, "site-2") == "succeeded", 120)
+    (status,) = staged.items("stage", "status", "site-2")
+    assert status["done_bytes"] == status["total_bytes"] > IMAGES_MIB * MIB
+    assert status["rate_bytes_s"]
+    site = look("site-2")
+    held = {name: site.file(f"{STORE}/{name}").inode for name in site.file(STORE).listdir()}
+    assert len(held) == 2, "the program and the images, no loose layers"
+    assert site.file(f"{STATE}/incoming").listdir() == []
+
+    lab.degrade("site-2", delay_ms=0, loss_percent=0, rate_mbit=1)  # it would take more than three minutes
+    staged.run("bootstrap", "site-2", "--version", VERSION, "--wait", "--timeout", "2m", timeout_s=150)
+    assert staged.site("site-2")["health"] == "healthy"
+    assert {name: site.file(f"{STORE}/{name}").inode for name in site.file(STORE).listdir()} == held
+
+
+def test_an_operator_need_not_wait_for_a_stage_and_a_bootstrap_sends_only_what_is_left_of_it(
+    lab: Lab, staged: Appliance, look: Callable[[str], Host]
+) -> None:
+    staged.close()
+    staged.serve()
+    staged.run("stage", "limit", "all", "1M")
+    link = Link(lab, "site-1")
+    staged.run("stage", BUNDLE, "site-1")
+    comes(staged, "site-1", attempt=1)
+    staged.run("probe", "site-1", "--wait", "--timeout", "30s")
+    assert state(staged, "site-1") in {"queued", "running"}
+    comes(staged, "site-1", attempt=2)
+    time.sleep(5)  # so that what would travel twice is more than what may be added to it
+    staged.run("bootstrap", "site-1", "--version", VERSION, "--wait", "--timeout", "2m", timeout_s=150)
+    assert staged.site("site-1")["health"] == "healthy"
+    staged.run("stage", "limit", "all", "none")
+    until("the stage has nothing left to do", lambda: state(staged, "site-1") == "succeeded", 30)
+    (status,) = staged.items("stage", "status", "site-1")
+    assert link.since() < 1.05 * status["total_bytes"] + 2 * MIB, "the bootstrap took the same road"
+
+    site = look("site-1")
+    site.check_output(f"mkdir -p {STATE}/incoming/7.0 && touch {STATE}/incoming/7.0/left.part")
+    staged.run("reset", "site-1", "--yes", "--wait", "--timeout", "60s")
+    assert site.file(STATE).listdir() == ["fence.json"], "a reset leaves nothing of what was staged"
