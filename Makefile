@@ -46,6 +46,10 @@ bench: $(VENV)/development ## Every benchmark; writes docs/benchmarks.md (PARTS=
 bench-bootstrap: $(VENV)/development ## Only the part on bootstrapping many sites
 	$(SUDO) $(BIN)/python tests/scale/bench.py bootstrap
 
+.PHONY: bench-stage
+bench-stage: $(VENV)/development ## Only the part on staging over a bad link (QUICK=1: a trial)
+	$(SUDO) $(BIN)/python tests/scale/bench.py stage $(if $(QUICK),--quick)
+
 .PHONY: lock
 lock: ## Write the locked requirements anew (needs uv)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile -q --python-version 3.11 --universal --generate-hashes \

@@ -11,7 +11,7 @@ from record import DOCS
 
 PAGE = DOCS / "benchmarks.md"
 #: The parts in the order of the page. `page_PART` has `section(result)`, `claims(result)` and `draw(result)`.
-PARTS = ("bootstrap", "probe", "queue", "history", "idle", "served", "neighbours", "flapping")
+PARTS = ("bootstrap", "stage", "probe", "queue", "history", "idle", "served", "neighbours", "flapping")
 
 _HEAD = """\
 # Benchmarks
