@@ -36,11 +36,25 @@ CANCELED = AttemptResult(Outcome.CANCELED, message="what has come stays on the n
 def stage(errand: Errand) -> AttemptResult:
     """Bring what the bundle holds for this site to its node; what has come once never travels again.
 
+    Where a link was lost after something had come, the site is tried again at once, as long as that brings more: most
+    cuts are short, and the watch takes some seconds to find a site back.
+
     Raises:
         SiteError: as `send_blobs` and `NodeStore`; E-STAGE-ARCH.
         BundleError: the bundle holds nothing for the node's architecture (E-B050), or an image of it is not whole.
         NotFoundError: the bundle was removed (E-BUNDLE-UNKNOWN).
     """
+    result = _stage(errand)
+    while result.advanced:
+        try:
+            result = _stage(errand)
+        except SiteUnreachableError:
+            break
+    return result
+
+
+def _stage(errand: Errand) -> AttemptResult:
+    """Over one connection, as `stage`."""
     name = BundleName.parse(errand.claimed.operation.params["bundle"])
     with errand.database.read() as session:
         bundles.get(session, name)

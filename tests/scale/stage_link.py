@@ -31,10 +31,6 @@ class Carried:
     there_bytes: int = 0  #: from the appliance to the site
     back_bytes: int = 0
 
-    @property
-    def both_bytes(self) -> int:
-        return self.there_bytes + self.back_bytes
-
     def __add__(self, other: Carried) -> Carried:
         return Carried(self.there_bytes + other.there_bytes, self.back_bytes + other.back_bytes)
 

@@ -29,7 +29,7 @@ WAYS = {
 
 @dataclass
 class Way:
-    """One way on its own link. The curve: seconds, bytes at the site, bytes on the link both ways."""
+    """One way on its own link. The curve: seconds, bytes at the site."""
 
     key: str
     link: StageLink
@@ -37,7 +37,7 @@ class Way:
     held_bytes: Callable[[], int]
     done_at: Callable[[], float | None]
     base: Carried = field(default_factory=Carried)
-    curve: list[tuple[float, int, int]] = field(default_factory=list)
+    curve: list[tuple[float, int]] = field(default_factory=list)
     carried: Carried = field(default_factory=Carried)
     stream: Stream = field(default_factory=Stream)
     most_bytes: int = 0
@@ -50,7 +50,7 @@ class Way:
         self.stream = ledger.to(self.link.net.address)
         held = min(self.size_bytes, self.held_bytes())
         self.most_bytes = max(self.most_bytes, held)
-        self.curve.append((round(time.monotonic() - began, 1), held, self.carried.both_bytes))
+        self.curve.append((round(time.monotonic() - began, 1), held))
 
 
 class Watcher:
