@@ -54,10 +54,9 @@ cut {len(cuts)} times, at random but once in each of {len(result["cuts_made"])} 
 sends is ended by `kill -9` instead, and started again. A cut lets every packet vanish, and the site forgets the
 connections that stood, as when a router between begins anew: TCP alone would bridge so short a silence.
 
-Beside it, at the same time, other ways send the archive of images that is nearly all of it. Each has its own site and its own,
-equal link, which is cut at the same moments; what sends is killed with edgemgr's. After edgemgr is done there are no \
-more
-cuts, and the others go on until {result["all_s"] / 60:.0f} min have passed in all.
+Beside it, at the same time, other ways send the archive of images that is nearly all of it. Each has its own site and
+its own, equal link, which is cut at the same moments; what sends is killed with edgemgr's. After edgemgr is done there
+are no more cuts, and the others go on until {result["all_s"] / 60:.0f} min have passed in all.
 
 | way | TCP begins with | done after, min | of the size at the site | tries | MB there | MB back | MB on the link for \
 each MB at the site |
