@@ -40,6 +40,7 @@ class StageNode:
             record=str(root / "lib/fence.json"),
             lock=str(root / "lock/edgemgr.lock"),
         )
+        self.sshd = sshd
         self._attempt = 0
         self._database, self._settings, self._site = database, settings, site
         self.target = Target(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -51,6 +53,13 @@ class ThrowawaySshd:
     directory: Path
     port: int
     host_keys: list[str]
+    pid: int
+
+    def cut(self) -> None:
+        """Kill every session; the next connection is taken."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
 
     @property
     def home(self) -> Path:
@@ -99,7 +108,7 @@ def running_sshd(
     )
     try:
         _await_port(port, process)
-        yield ThrowawaySshd(directory, port, keys)
+        yield ThrowawaySshd(directory, port, keys, process.pid)
     finally:
         process.terminate()
         process.wait(10)

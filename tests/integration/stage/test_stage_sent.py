@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests_support.bundle_shop import NEW, OLD, BundleShop
 from tests_support.stage_node import StageNode, ask_for, needs_root, progress, set_of
 
+from edgemgr.errors import SiteUnreachableError
 from edgemgr.links.sftp_writer import WRITE_BYTES
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.bundle_name import BundleName
 from edgemgr.model.release import Arch
 from edgemgr.model.site import Site
+from edgemgr.model.target import Target
 from edgemgr.model.timestamp import utc_now
-from edgemgr.queue import work
+from edgemgr.queue import staging, work
 from edgemgr.settings import Settings
 from edgemgr.store import releases
 from edgemgr.store.claim import claim
@@ -62,6 +66,46 @@ def test_it_gives_way_in_the_middle_of_a_chunk_and_goes_on_from_there(
     after = progress(database, site)
     assert 0 <= before.sent_bytes - after.held_bytes <= WRITE_BYTES, "what had come of the block that was begun"
     assert after.remaining_bytes == 0
+
+
+def test_after_a_cut_that_brought_something_it_goes_on_at_once_in_the_same_attempt(
+    database: Database, bring: Callable[..., BundleName], shop: BundleShop, node: StageNode, site: int
+) -> None:
+    name = bring(1, (OLD,), more=[shop.large(12 << 20)])
+    asked = itertools.count()
+
+    def cut_once() -> bool:
+        if next(asked) == 100:
+            node.sshd.cut()
+        return False
+
+    assert node.stage(name, is_canceled=cut_once).outcome is Outcome.SUCCEEDED
+    row = progress(database, site)
+    assert 0 < row.held_bytes < row.total_bytes, "the last connection found something there, and brought the rest"
+    assert row.remaining_bytes == 0
+
+
+def test_a_site_that_does_not_answer_after_a_cut_is_left_to_the_watch_and_counts_as_one_that_gets_on(
+    bring: Callable[..., BundleName],
+    shop: BundleShop,
+    node: StageNode,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = bring(1, (OLD,), more=[shop.large(12 << 20)])
+    asked = itertools.count()
+
+    def cut_for_good() -> bool:
+        if next(asked) == 100:
+            monkeypatch.setattr(staging, "connect", away)
+            node.sshd.cut()
+        return False
+
+    def away(target: Target, **_: object) -> NoReturn:
+        raise SiteUnreachableError(f"{target.name} does not answer", hint="Nothing to do.")
+
+    result = node.stage(name, is_canceled=cut_for_good)
+    assert (result.outcome, result.advanced) == (Outcome.UNREACHABLE, True)
 
 
 def test_a_canceled_stage_ends_and_what_came_stays(
