@@ -30,6 +30,10 @@ ANSWER_GAP_S = 0.5
 ENTER_GAP_S = 2.0
 #: A group waits so long at most.
 GATHER_MAX_S = 30.0
+#: The pause that ends a group doubles with each group, up to this one.
+GAP_MAX_S = 4.0
+#: How often a group that gathers asks whether it has become enough.
+_LOOK_S = 0.25
 
 Ready = tuple[Claimed, Target]
 
@@ -45,18 +49,18 @@ class Arrivals:
         timeout_s: float,
         ahead: Ahead,
         *,
-        is_idle: Callable[[], bool] = lambda: False,
+        enough: Callable[[int], int] = lambda most: most,
     ) -> None:
         """Who is given a group lets others `join` it while it waits, and then gives back their places `ahead`.
 
-        While `is_idle`, when nothing of full size is carried, a quarter of a group goes without waiting for more.
+        `enough` says how many sites are enough now, of the most that one process is given.
         """
         self._pool = pool
         self._enter = enter
         self._settle = settle
         self._timeout_s = timeout_s
         self._ahead = ahead
-        self._is_idle = is_idle
+        self._enough = enough
         self._came: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()  # None: a site that will not come
         self._left = 0  #: sites of which we do not know yet whether they come
         self._entering: set[int] = set()  #: sites that are being entered
@@ -66,23 +70,32 @@ class Arrivals:
         self._pool.submit(self._try_all, claimed, addresses)
         self._left, gap_s = len(claimed), ANSWER_GAP_S
         while self._left:
-            group: list[Ready] = []
-            deadline = math.inf
-            while self._left and len(group) < self._ahead.group_sites:
-                try:
-                    came = self._came.get(timeout=self._patience_s(gap_s, deadline) if group else None)
-                except queue.Empty:
-                    break
-                self._left -= 1
-                if came is not None:
-                    group.append(came)
-                    deadline = min(deadline, time.monotonic() + GATHER_MAX_S)
-                    if len(group) >= self._ahead.group_sites // 4 and self._is_idle():
-                        break
+            group = self._gather(gap_s)
             if group:
                 group.sort(key=_order)
                 yield group
-                gap_s *= 2
+                gap_s = min(2 * gap_s, GAP_MAX_S)
+
+    def _gather(self, gap_s: float) -> list[Ready]:
+        """The next group; empty if nobody comes any more."""
+        most = self._ahead.group_sites
+        group: list[Ready] = []
+        last = begun = math.inf
+        while self._left and len(group) < self._enough(most):
+            now = time.monotonic()
+            if now >= min(last + (max(gap_s, ENTER_GAP_S) if self._entering else gap_s), begun + GATHER_MAX_S):
+                break
+            try:
+                came = self._came.get(timeout=_LOOK_S if group else None)
+            except queue.Empty:
+                continue
+            self._left -= 1
+            if came is not None:
+                group.append(came)
+            if group:
+                last = time.monotonic()
+                begun = min(begun, last)
+        return group
 
     def join(self, group: list[Ready]) -> int:
         """Let those join a group that came since it was handed out, if it still waits; returns how many it has."""
@@ -101,10 +114,6 @@ class Arrivals:
             self._left += 1
             self._came.put(ready)
         del group[most:]
-
-    def _patience_s(self, gap_s: float, deadline: float) -> float:
-        wait_s = max(gap_s, ENTER_GAP_S) if self._entering else gap_s
-        return max(0.0, min(wait_s, deadline - time.monotonic()))
 
     def _try_all(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> None:
         """Look at every address once: behind one jump host there may be hundreds of sites."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.key_scan import scan_site
@@ -34,8 +35,9 @@ _CUT_SHORT = frozenset({Outcome.CANCELED, Outcome.TIMED_OUT})
 
 @dataclass(frozen=True)
 class Player:
-    """What the groups of one claim have in common. `again` gets sites that another process is to carry at once."""
+    """Plays the groups of one claim, each by itself. `begin` calls a function with its arguments in another thread."""
 
+    name: str
     database: Database
     vault: Vault
     settings: Settings
@@ -44,7 +46,8 @@ class Player:
     is_canceled: Callable[[int], bool]
     stop: threading.Event
     endings: ThreadPoolExecutor
-    again: Callable[[list[Ready]], None]
+    begin: Callable[..., None]
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def wait(self, ready: list[Ready], join: Callable[[list[Ready]], int] = len, patience_s: float = PATIENCE_S) -> int:
         """Wait until there are forks for a group, and take them; `join` may add to the group until then.
@@ -58,8 +61,25 @@ class Player:
                 self.settle(item.attempt.id or 0, AttemptResult(Outcome.CANCELED, message="canceled before it began"))
         return forks
 
-    def play(self, name: str, ready: Sequence[Ready], held: Held) -> None:
-        """Carry a group to its end; every attempt that is not given to `again` is settled, whatever happens."""
+    def start(self, ready: list[Ready], forks: int) -> None:
+        """Carry a group to its end in a process with the forks that `wait` took; each attempt is settled in any case.
+
+        Raises:
+            RuntimeError: there are no more threads.
+        """
+        if not forks:
+            return
+        held = Held(slots_of(self.settings.forks), forks, len(ready))
+        try:
+            self.begin(self._play, f"{self.name}-{next(self._numbers)}", ready, held)
+        except RuntimeError:
+            held.close()
+            raise
+
+    def _start_again(self, ready: list[Ready]) -> None:
+        self.start(ready, self.wait(ready, patience_s=0.0))
+
+    def _play(self, name: str, ready: Sequence[Ready], held: Held) -> None:
         try:
             self._run(name, {item.attempt.id or 0: (item, target) for item, target in ready}, held)
         finally:
@@ -81,7 +101,7 @@ class Player:
         def take(runs: tuple[SiteRun, ...]) -> None:
             held.settled(len(runs))
             logger.info("batch %s: %d sites wait for slow ones; another process takes them", name, len(runs))
-            self.again([unsettled.pop(run.attempt_id) for run in runs])
+            self.begin(self._start_again, [unsettled.pop(run.attempt_id) for run in runs])
 
         def refuse(result: AttemptResult) -> None:
             for attempt_id in list(unsettled):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -18,13 +17,14 @@ from edgemgr.model.operation import OperationKind
 from edgemgr.model.target import Target
 from edgemgr.operations.registry import spec_of
 from edgemgr.queue.ahead import Ahead, group_sites
-from edgemgr.queue.arrivals import Arrivals, Ready
+from edgemgr.queue.arrivals import Arrivals
 from edgemgr.queue.direct import carry_out
 from edgemgr.queue.errand import Errand
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
-from edgemgr.queue.slots import Held, slots_of
+from edgemgr.queue.slots import slots_of
 from edgemgr.queue.staging_ahead import begun, bring_rest
+from edgemgr.queue.turns import turn
 from edgemgr.settings import Settings
 from edgemgr.store.addresses import addresses
 from edgemgr.store.claim import Claimed
@@ -76,7 +76,6 @@ class Carrier:
         spec = spec_of(claimed[0].operation.kind)
         with self.database.read() as session:
             doors = addresses(session, [item.operation.site_id for item in claimed])
-        numbers, slots = itertools.count(), slots_of(self.settings.forks)
         with (
             ThreadPoolExecutor(ENDING_THREADS, thread_name_prefix="ending") as endings,
             ThreadPoolExecutor(ACCESS_THREADS, thread_name_prefix="access") as pool,
@@ -84,21 +83,11 @@ class Carrier:
             self._ahead as ahead,
         ):
 
-            def start(ready: list[Ready], forks: int) -> None:
-                if not forks:
-                    return
-                held = Held(slots, forks, len(ready))
-                try:
-                    self._processes.append(processes.submit(player.play, f"{name}-{next(numbers)}", ready, held))
-                except RuntimeError:  # no more threads
-                    held.close()
-                    raise
-
-            def start_again(ready: list[Ready]) -> None:
-                again = processes.submit(lambda: start(ready, player.wait(ready, patience_s=0.0)))
-                self._processes.append(again)
+            def begin(action: Callable[..., None], *args: object) -> None:
+                self._processes.append(processes.submit(action, *args))
 
             player = Player(
+                name,
                 self.database,
                 self.vault,
                 self.settings,
@@ -107,17 +96,23 @@ class Carrier:
                 is_canceled=self.is_canceled,
                 stop=self.stop,
                 endings=endings,
-                again=start_again,
+                begin=begin,
             )
-            timeout_s = self.settings.connect_timeout_s
-            arrivals = Arrivals(pool, self._enter, self._settle, timeout_s, ahead, is_idle=slots.is_idle)
+            arrivals = Arrivals(
+                pool,
+                self._enter,
+                self._settle,
+                self.settings.connect_timeout_s,
+                ahead,
+                enough=slots_of(self.settings.forks).enough,
+            )
             for ready in arrivals.groups(claimed, doors):
                 if spec.has_playbook:
                     forks = player.wait(ready, arrivals.join)
                     if forks:  # with few of them the last sites would wait for long
                         arrivals.shorten(ready, group_sites(forks))
                     ahead.give_back(len(ready))
-                    start(ready, forks)
+                    player.start(ready, forks)
                 else:
                     ahead.give_back(len(ready))
                     self._processes += [pool.submit(self._carry_out, item, target) for item, target in ready]
@@ -134,9 +129,10 @@ class Carrier:
         """The way to a site; a site that cannot be entered, or then does nothing, is settled here."""
         attempt_id = item.attempt.id or 0
         try:
-            target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
-            if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
-                target = require_life(target, timeout_s=self.settings.connect_timeout_s)
+            with turn():
+                target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
+                if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
+                    target = require_life(target, timeout_s=self.settings.connect_timeout_s)
             if item.operation.kind == OperationKind.BOOTSTRAP:
                 over = self._bring_rest(self._errand(item, target))
                 if over is not None:

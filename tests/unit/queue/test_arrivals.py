@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -176,18 +177,29 @@ def test_a_group_goes_as_soon_as_it_has_as_many_as_one_process_is_given(
     assert sizes == [40, 40, 20]
 
 
-def test_while_nothing_is_carried_a_quarter_of_a_group_goes_at_once(
+def test_a_group_goes_as_soon_as_it_is_enough_and_is_asked_again_while_nobody_comes(
     pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(arrivals, "ENTER_GAP_S", 20.0)
     answers(monkeypatch, each(lambda _door: GOOD))
-    claimed = [item(number) for number in range(1, 41)]
-    carried = threading.Event()
-    with Ahead(1) as ahead:
-        coming = Arrivals(pool, enter, Settled(), 10, ahead, is_idle=lambda: not carried.is_set())
-        groups = coming.groups(claimed, {n: at(n) for n in range(1, 41)})
-        assert len(next(groups)) == 10
-        carried.set()
-        assert len(next(groups)) == 30
+    go_on, asked = threading.Event(), itertools.count()
+
+    def note(claimed: Claimed) -> Target:
+        if claimed.operation.site_id > 10:
+            go_on.wait(10)
+        return enter(claimed)
+
+    def enough(most: int) -> int:
+        return most if next(asked) < 13 else 10
+
+    claimed = [item(number) for number in range(1, 15)]
+    groups = Arrivals(pool, note, Settled(), 10, Ahead(20), enough=enough).groups(
+        claimed, {n: at(n) for n in range(1, 15)}
+    )
+    assert len(next(groups)) == 10
+    assert next(asked) > 13
+    go_on.set()
+    assert [len(group) for group in groups] == [4]
 
 
 def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
