@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from tests_support.bundle_files import NOW, plain, put_together, take_apart
 from tests_support.good_bundle import Good
+from tests_support.shards import in_shards
 
 from edgemgr.bundles import ustar
 from edgemgr.bundles.content import Content
@@ -118,18 +118,24 @@ def test_cut_files_are_refused_as_cut(good: Good, tmp_path: Path) -> None:
         damage.cut(size)
 
 
-@pytest.mark.exhaustive
-def test_every_flipped_bit_is_refused_with_the_right_code(good: Good, tmp_path: Path) -> None:
-    damage = _Damage(good, tmp_path / "retail.emb")
-    for bit in range(8 * len(damage.data)):
+def _flips(number: int, count: int, good: Good, path: Path) -> None:
+    damage = _Damage(good, path / f"flips-{number}.emb")
+    for bit in range(number, 8 * len(damage.data), count):
         damage.flip(bit)
 
 
-@pytest.mark.exhaustive
-def test_every_cut_is_refused_as_cut(good: Good, tmp_path: Path) -> None:
-    damage = _Damage(good, tmp_path / "retail.emb")
-    for size in range(len(damage.data)):
+def _cuts(number: int, count: int, good: Good, path: Path) -> None:
+    damage = _Damage(good, path / f"cuts-{number}.emb")
+    for size in range(number, len(damage.data), count):
         damage.cut(size)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("harm", [_flips, _cuts])
+def test_every_flipped_bit_and_every_cut_is_refused_with_the_right_code(
+    good: Good, tmp_path: Path, harm: Callable[[int, int, Good, Path], None]
+) -> None:
+    in_shards(harm, good, tmp_path)
 
 
 def _edits(size: int) -> st.SearchStrategy[list[tuple[int, bytes]]]:
@@ -184,12 +190,12 @@ def _change_metadata(good: Good, draw: st.DataObject) -> bytes:
     return put_together([*members[:position], plain(members[position].name, data), *members[position + 1 :]])
 
 
-def _only_bundle_errors(good: Good, data: bytes) -> None:
+def _only_bundle_errors(good: Good, data: bytes, name: str = "fuzz.emb") -> None:
     """Refused with a code of the table, or nothing that counts was changed.
 
     A root that lost one of three signatures, of which two are needed, is as good as before: there bytes may differ.
     """
-    path = good.scratch / "fuzz.emb"
+    path = good.scratch / name
     path.write_bytes(data)
     try:
         content = _read(path, good)
@@ -202,7 +208,6 @@ def _only_bundle_errors(good: Good, data: bytes) -> None:
 
 
 _FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-_MANY = settings(max_examples=100_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 @_FEW
@@ -217,16 +222,22 @@ def test_the_metadata_says_a_code_whatever_is_in_it(good: Good, draw: st.DataObj
     _only_bundle_errors(good, _change_metadata(good, draw))
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("change", [_change_reader, _change_metadata])
-def test_a_hundred_thousand_inputs_and_no_error_but_ours_within_256_mib(good: Good, change: Any) -> None:
-    @_MANY
+def _many(number: int, count: int, good: Good, change: Callable[[Good, st.DataObject], bytes]) -> None:
+    @seed(number)
+    @settings(_FEW, max_examples=-(-100_000 // count), derandomize=False, database=None)
     @given(draw=st.data())
     def run(draw: st.DataObject) -> None:
-        _only_bundle_errors(good, change(good, draw))
+        _only_bundle_errors(good, change(good, draw), f"fuzz-{number}.emb")
 
     run()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 256 * 1024
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("change", [_change_reader, _change_metadata])
+def test_a_hundred_thousand_inputs_and_no_error_but_ours_within_256_mib(
+    good: Good, change: Callable[[Good, st.DataObject], bytes]
+) -> None:
+    assert max(in_shards(_many, good, change)) < 256 * _MIB
 
 
 def test_the_samples_need_no_directory_of_the_machine(good: Good) -> None:
