@@ -24,11 +24,11 @@ from edgemgr.links.connection import Connection
 
 #: Every server takes 32 KiB in a request (the draft's section 3); with its head it fills one SSH packet of 32 KiB.
 WRITE_BYTES = 32000
-#: Bytes that may be sent and not yet acknowledged: 384 KiB fill 31 Mbit/s at a round trip of 100 ms. All of them may be
+#: Bytes that may be sent and not yet acknowledged: 320 KiB fill 26 Mbit/s at a round trip of 100 ms. All of them may be
 #: lost with a cut, so that more costs more bytes; less costs time where packets are lost, as what comes behind a lost
 #: one is acknowledged with it. At 20 Mbit/s, 100 ms and 1 % loss 320 KiB came to 12 Mbit/s, 384 KiB to 13, 448 KiB to
 #: 15 and 512 KiB to 17. OpenSSH's own limit is 2 MiB (channels.h, CHAN_SES_WINDOW_DEFAULT).
-WINDOW_BYTES = 384 * 1024
+WINDOW_BYTES = 320 * 1024
 _MAX_ANSWER_BYTES = 256 * 1024
 _LOOK_EVERY_S = 0.5
 
