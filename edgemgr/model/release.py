@@ -81,6 +81,11 @@ def arch_of_machine(machine: str) -> Arch | None:
     return next((arch for arch, rule in RULES.items() if machine in rule.uname), None)
 
 
+def arch_named(name: str) -> Arch | None:
+    """The architecture that is called so by k3s, by Kubernetes or by a node itself; None for any other name."""
+    return Arch(name) if name in set(Arch) else arch_of_machine(name)
+
+
 def read_hash_list(text: str) -> dict[str, str]:
     """File name → SHA-256 from a list of `<sha256>  <name>` lines; lines of any other form are left out."""
     found = {}

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, or_, select
 
 from edgemgr.model.cluster import Cluster
 from edgemgr.model.operation import OPEN_STATES, TRANSFER_KINDS, Operation, OperationKind, WaitingFor
-from edgemgr.model.release import Arch
+from edgemgr.model.release import Arch, arch_named
 from edgemgr.model.release_file import ReleaseFile
 from edgemgr.model.site import Site, SiteLabel
 from edgemgr.model.transfer import Transfer
@@ -46,16 +46,21 @@ def arch_of(session: Session, site_id: int) -> Arch | None:
         .outerjoin(Cluster, col(Cluster.site_id) == col(Site.id))
         .where(col(Site.id) == site_id)
     ).one()
-    found = wanted or seen
-    return Arch(found) if found in set(Arch) else None
+    return arch_named(wanted or seen or "")
 
 
 def seen_on(session: Session, site_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Architecture and k3s version as they were observed, "" for what was not; sites without a row are left out."""
+    """Architecture and k3s version as they were observed, "" for what was not; sites without a row are left out.
+
+    An architecture has the name of `Arch`: a node may call 32-bit ARM armhf, as k3s does.
+    """
     found: dict[int, tuple[str, str]] = {}
     for part in in_chunks(list(site_ids)):
         query = select(Cluster.site_id, Cluster.arch, Cluster.k3s_version).where(col(Cluster.site_id).in_(part))
-        found |= {site_id: (arch or "", version or "") for site_id, arch, version in session.exec(query)}
+        found |= {
+            site_id: (arch_named(arch or "") or arch or "", version or "")
+            for site_id, arch, version in session.exec(query)
+        }
     return found
 
 

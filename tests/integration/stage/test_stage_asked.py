@@ -19,7 +19,7 @@ from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.model.transfer import Transfer
 from edgemgr.settings import Settings
-from edgemgr.store import bundles
+from edgemgr.store import bundles, stages
 from edgemgr.store.database import Database
 from edgemgr.store.stage_item import stage_items
 
@@ -53,6 +53,21 @@ def test_what_is_known_of_a_site_is_held_against_the_bundle_when_it_is_asked_for
         with database.write() as session:
             session.get_one(Cluster, site).k3s_version = version
         ask_for(database, site, name)
+
+
+@pytest.mark.parametrize(("seen", "is_refused"), [("armhf", False), ("arm", False), ("armv7l", False), ("arm64", True)])
+def test_a_site_of_32_bit_arm_is_known_by_every_name_that_nodes_give_it(
+    database: Database, site: int, bring: Callable[..., BundleName], *, seen: str, is_refused: bool
+) -> None:
+    name = bring(1, (NEW,), archs=(Arch.ARM,))
+    with database.write() as session:
+        session.add(Cluster(site_id=site, arch=seen))
+    if is_refused:
+        assert refusal(database, site, name).code == "E-B050"
+    else:
+        ask_for(database, site, name)
+        with database.read() as session:
+            assert stages.arch_of(session, site) is Arch.ARM
 
 
 def test_a_bundle_that_has_expired_is_staged_only_if_an_administrator_accepted_it(
