@@ -207,6 +207,7 @@ def _only_bundle_errors(good: Good, data: bytes, name: str = "fuzz.emb") -> None
     assert content == _read(good.bundle, good)
 
 
+_ROUND = 2000
 _FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -223,13 +224,16 @@ def test_the_metadata_says_a_code_whatever_is_in_it(good: Good, draw: st.DataObj
 
 
 def _many(number: int, count: int, good: Good, change: Callable[[Good, st.DataObject], bytes]) -> None:
-    @seed(number)
-    @settings(_FEW, max_examples=-(-100_000 // count), derandomize=False, database=None)
-    @given(draw=st.data())
-    def run(draw: st.DataObject) -> None:
-        _only_bundle_errors(good, change(good, draw), f"fuzz-{number}.emb")
+    """A share of the inputs, in rounds: hypothesis remembers every example of a round, some 5 KiB each."""
+    for start in range(number * _ROUND, 100_000, count * _ROUND):
 
-    run()
+        @seed(start)
+        @settings(_FEW, max_examples=_ROUND, derandomize=False, database=None)
+        @given(draw=st.data())
+        def run(draw: st.DataObject) -> None:
+            _only_bundle_errors(good, change(good, draw), f"fuzz-{number}.emb")
+
+        run()
 
 
 @pytest.mark.exhaustive
