@@ -53,7 +53,7 @@ import os
 import time
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({"name": {"type": "str"}, "work_s": {"type": "float"}})
-if module.params["name"].startswith("stuck-"):
+if module.params["name"].startswith(("stuck-", "dying-")):
     time.sleep(120)
 time.sleep(module.params["work_s"])
 module.exit_json(changed=False, edge_observation={"health": "healthy"})
