@@ -14,6 +14,7 @@ from edgemgr.inventory.jump import enter_jump, jump_of
 from edgemgr.inventory.key_scan import scan_site
 from edgemgr.inventory.trust import note_seen_key, require_pinned
 from edgemgr.links.access_key import install, jump_options, make_key_pair
+from edgemgr.links.host_keys import is_fingerprint, matches
 from edgemgr.model.event import Reason
 from edgemgr.model.secret import Secret, SecretName
 from edgemgr.model.site import Site, Trust
@@ -43,9 +44,9 @@ class _Way:
 def open_target(database: Database, vault: Vault, settings: Settings, site_id: int, *, actor: str = ACTOR) -> Target:
     """Give what it takes to connect to a site; called before every attempt.
 
-    Costs no connection once our key is installed. Before that it completes a pin that is only a fingerprint, installs
-    our key with the sealed password or the operator's key, proves the key with a word that the site gives back (the
-    target then says how long that took), and erases what it replaces.
+    Costs no connection once our key is installed. Before that it installs our key with the sealed password or the
+    operator's key, proves it with a word that the site gives back (the target then says how long that took), erases
+    what it replaces, and completes a pin that is only a fingerprint.
 
     Raises:
         NotFoundError: there is no such site.
@@ -60,15 +61,19 @@ def open_target(database: Database, vault: Vault, settings: Settings, site_id: i
         scan_site(database, vault, settings, site_id, actor=actor)
     ensure_key(database, vault, site_id)
     way = _way(database, vault, site_id)
-    if not way.is_settled:
-        try:
-            target = _install(way, settings.connect_timeout_s)
-        except SiteIdentityError as exc:
-            note_mismatch(database, site_id, exc, actor=actor)
-            raise
-        _settle(database, way, actor=actor)
-        return target
-    return way.target
+    if way.is_settled:
+        return way.target
+    try:
+        target = _install(way, settings.connect_timeout_s)
+    except SiteIdentityError as exc:
+        if getattr(exc, "seen", None) and is_fingerprint(way.target.host_key):
+            # A fingerprint does not tell the type of its key: the site may have it beside the one that it prefers.
+            scan_site(database, vault, settings, site_id, actor=actor)
+            return open_target(database, vault, settings, site_id, actor=actor)
+        note_mismatch(database, site_id, exc, actor=actor)
+        raise
+    _settle(database, way.public_key, target, actor=actor)
+    return target
 
 
 def ensure_key(database: Database, vault: Vault, site_id: int) -> str:
@@ -112,14 +117,15 @@ def _needs_scan(database: Database, site_id: int) -> bool:
             if allowed and not secrets.has(session, site_id, SecretName.PASSWORD):
                 return True
         require_pinned(site)
-        return site.host_key is None
+        return site.host_key is None and site.key_installed
 
 
 def _way(database: Database, vault: Vault, site_id: int) -> _Way:
     with database.read() as session:
         site = _site(session.get(Site, site_id), site_id)
         require_pinned(site)
-        if site.host_key is None or site.public_key is None:
+        pin = site.host_key or site.host_key_fingerprint
+        if pin is None or site.public_key is None:
             raise RuntimeError(f"site {site.name} is pinned without a key")
         first_key, password = (
             secrets.get(session, vault, site_id, name) for name in (SecretName.FIRST_KEY, SecretName.PASSWORD)
@@ -131,7 +137,7 @@ def _way(database: Database, vault: Vault, site_id: int) -> _Way:
                 address=site.address,
                 port=site.port,
                 user=site.user,
-                host_key=site.host_key,
+                host_key=pin,
                 private_key=secrets.get(session, vault, site_id, SecretName.PRIVATE_KEY),
                 jump=jump_of(site),
             ),
@@ -144,7 +150,11 @@ def _way(database: Database, vault: Vault, site_id: int) -> _Way:
 
 
 def _install(way: _Way, timeout_s: float) -> Target:
-    """Bring our key to the site and prove that it opens; only proves it where it does already."""
+    """Bring our key to the site and prove that it opens; only proves it where it does already.
+
+    Returns the target with the whole host key.
+    """
+    from edgemgr.links.handshake import shown_key
     from edgemgr.links.sign_of_life import require_life
     from edgemgr.links.ssh import connect_as
 
@@ -154,9 +164,10 @@ def _install(way: _Way, timeout_s: float) -> Target:
     except SiteLoginError as refused:
         raise _explained(way, refused) from refused
     with connection:
+        target = replace(way.target, host_key=shown_key(connection.transport))
         if entered is not way.target:
             install(connection, way.public_key, timeout_s=timeout_s + 20)
-    return require_life(way.target, timeout_s=timeout_s)
+    return require_life(target, timeout_s=timeout_s)
 
 
 def _entries(way: _Way) -> list[Target]:
@@ -202,18 +213,19 @@ def _open_jump(way: _Way, timeout_s: float) -> Secret | None:
     return target.private_key
 
 
-def _settle(database: Database, way: _Way, *, actor: str) -> None:
-    target = way.target
+def _settle(database: Database, public_key: str, target: Target, *, actor: str) -> None:
     with database.write() as session:
         site = _site(session.get(Site, target.site_id, with_for_update=True), target.site_id)
-        if (site.trust, site.host_key, site.public_key) != (Trust.PINNED, target.host_key, way.public_key):
+        pin = site.host_key or site.host_key_fingerprint
+        is_same = site.trust == Trust.PINNED and pin is not None and matches(pin, target.host_key)
+        if not is_same or site.public_key != public_key:
             raise SiteIdentityError(
                 f"the pin of site {site.name} was changed while its key was being installed",
                 hint="Try again.",
                 code="E-TRUST-CHANGED",
             )
         erased = secrets.erase(session, target.site_id, *_FIRST_ONLY)
-        site.key_installed = True
+        site.host_key, site.key_installed = target.host_key, True
         session.add(site)
         events.record(
             session,

@@ -49,7 +49,8 @@ def connect_as(
 ) -> tuple[Connection, Target]:
     """Log in over one connection with the first of these that the site accepts, and say which one that was.
 
-    They differ in nothing but their key or password.
+    They differ in nothing but their key or password. Where only a fingerprint is pinned, the site has to prefer the
+    key that it stands for.
 
     Raises:
         As `connect`; SiteLoginError for the last of them.

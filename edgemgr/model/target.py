@@ -26,7 +26,7 @@ class Target:
     address: str
     port: int
     user: str
-    host_key: str  #: full public key line
+    host_key: str  #: full public key line; before the first login it may be only the fingerprint that is pinned
     private_key: Secret | None = None  #: OpenSSH private key, PEM
     password: Secret | None = None  #: for the first login only
     jump: Jump | None = None

@@ -63,8 +63,12 @@ class Slots:
         While others are at work more can gather. Small processes would follow each other for ever, at half a second of
         CPU each.
         """
+        return most // 4 if self.is_idle() else most
+
+    def is_idle(self) -> bool:
+        """A process of full size could begin at once."""
         with self._changed:
-            return most // 4 if self._free >= PROCESS + self._forks else most
+            return self._free >= PROCESS + self._forks
 
     def has_room(self) -> bool:
         """A further process for many sites could begin, if need be from the reserve."""

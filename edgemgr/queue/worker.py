@@ -22,6 +22,7 @@ from edgemgr.queue.heart import Heart
 from edgemgr.queue.lease import Lease
 from edgemgr.queue.results import Results
 from edgemgr.queue.room import no_room
+from edgemgr.queue.slots import slots_of
 from edgemgr.queue.traffic import traffic_of
 from edgemgr.queue.work import Carrier
 from edgemgr.runner import workspace
@@ -44,6 +45,9 @@ MAX_BUSY = 2
 #: While that many are busy, requests of which nothing runs yet are still served, by so many sites at once: who asks for
 #: one site need not wait until four hundred others are done.
 NEWCOMERS = 10
+#: While processes have most of the forks, sites that come back gather for so long, seconds, before they are claimed:
+#: claimed one by one each would have a process of its own, which costs as much as three sites.
+GATHER_S = 4.0
 #: How often the same trouble is logged, seconds.
 COMPLAIN_S = 30.0
 
@@ -62,6 +66,7 @@ class QueueWorker:
     _heart: Heart = field(init=False)
     _results: Results = field(init=False)
     _held_back_until: float = 0.0
+    _gathers_until: float = 0.0
     _transfers: dict[threading.Thread, Carrier] = field(default_factory=dict)
     _transfers_held_back_until: float = 0.0
     _complaints: dict[str, Every] = field(default_factory=dict)
@@ -134,7 +139,7 @@ class QueueWorker:
 
     def _claim(self) -> None:
         while len(self._batches) < MAX_BATCHES and self.clock.steady() >= self._held_back_until:
-            is_full = sum(carrier.is_busy for carrier in self._batches.values()) >= MAX_BUSY
+            is_full = sum(carrier.is_busy for carrier in self._batches.values()) >= MAX_BUSY or self._gathers()
             name = f"b{secrets.token_hex(4)}"
             limit = min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size
             lease = self._heart.lease
@@ -145,6 +150,11 @@ class QueueWorker:
                 self._held_back_until = self.clock.steady() + HELD_BACK_S
                 return
             self._begin(self._batches, lease, name, claimed)
+            if not is_full:
+                self._gathers_until = self.clock.steady() + GATHER_S
+
+    def _gathers(self) -> bool:
+        return self.clock.steady() < self._gathers_until and not slots_of(self.settings.forks).is_idle()
 
     def _claim_transfers(self) -> None:
         free = self.settings.transfers - len(self._transfers)

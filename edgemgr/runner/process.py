@@ -20,7 +20,7 @@ from ansible_runner.runner import Runner
 POLL_S = 0.5
 #: Two dozen forks would leave the one process that keeps leases, logs in to the next sites and answers browsers a
 #: twentieth of the processors; with this it has what it needs.
-_YIELDING = ("nice", "-n", "10")
+_YIELDING = ("nice", "-n", "5")
 #: a larger event file is dropped: the site's result was cut at MAX_EVENT_RES characters before
 _EVENT_MAX_BYTES = 4 * 1024 * 1024
 #: what ansible-runner sets for its own callback plugin

@@ -98,6 +98,24 @@ def test_a_password_brings_our_key_in_once_and_is_erased(store: Database, node: 
     assert target.password is None
 
 
+def test_the_first_contact_takes_two_connections(store: Database, node: ThrowawaySshd) -> None:
+    site_id = _add(store, node, password=PASSWORD)
+    open_target(store, VAULT, SETTINGS, site_id)  # one completes the pin and brings our key, the other proves it
+    assert node.log().count("kex: host key algorithm") == 2
+
+
+def test_a_fingerprint_of_a_key_that_the_site_does_not_prefer_is_found_and_nothing_is_sent_before(
+    store: Database, tmp_path: Path
+) -> None:
+    with running_sshd(tmp_path / "node", kinds=("ed25519", "ecdsa")) as node:
+        site_id = _add(store, node, password=PASSWORD, host_key_fingerprint=host_keys.fingerprint(node.host_keys[1]))
+        assert _open(store, site_id) == "in\n"
+        assert _read(store, site_id).host_key == node.host_keys[1]
+        by_other_key = [part for part in node.log().split("Connection from ") if "algorithm: ssh-ed25519" in part]
+        assert by_other_key
+        assert not any("userauth-request" in part for part in by_other_key)
+
+
 def test_an_operators_key_brings_ours_in_and_is_erased(store: Database, node: ThrowawaySshd, tmp_path: Path) -> None:
     public = make_key(tmp_path / "theirs", "rsa")
     node.authorized_keys.parent.mkdir()

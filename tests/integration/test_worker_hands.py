@@ -12,6 +12,7 @@ from tests_support.queue_requests import add_sites, ask
 from edgemgr.model.timestamp import utc_now
 from edgemgr.queue import worker as worker_module
 from edgemgr.queue.clock import QueueClock
+from edgemgr.queue.slots import PROCESS, slots_of
 from edgemgr.queue.worker import MAX_BUSY, NEWCOMERS, QueueWorker
 from edgemgr.settings import Settings
 from edgemgr.store.claim import Claimed
@@ -71,6 +72,40 @@ def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
     worker._turn()
     assert [item.operation.request for batch in carried[MAX_BUSY:] for item in batch] == ["small"]
     assert len(carried[MAX_BUSY]) <= NEWCOMERS
+    LongCarrier.release.set()
+    for thread in list(worker._batches):
+        thread.join(30)
+
+
+def test_sites_that_come_back_while_others_are_at_work_gather_and_who_is_new_does_not_wait(
+    database: Database, settings: Settings, carried: list[list[Claimed]]
+) -> None:
+    steady = Steady()
+    worker = QueueWorker(
+        database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now, steady=steady)
+    )
+    worker._heart.register()
+    sites = add_sites(database, 5)
+    slots = slots_of(settings.forks)
+    forks = slots.take(lambda: settings.forks, lambda: False)  # a process is at work, on sites of somebody else
+    try:
+        for site in sites[:3]:
+            ask(database, [site], request="all")
+            worker._turn()
+        assert [len(batch) for batch in carried] == [1], "the first one, and then they gather"
+        ask(database, sites[3:4], request="new")
+        steady.now_s += worker_module.HELD_BACK_S
+        worker._turn()
+        assert [item.operation.request for item in carried[1]] == ["new"]
+        steady.now_s += worker_module.GATHER_S
+        worker._heart.beat()
+        worker._turn()
+        assert [item.operation.request for item in carried[2]] == ["all"] * 2
+        ask(database, sites[4:], request="all")
+    finally:
+        slots.give_back(forks + PROCESS)
+    worker._turn()
+    assert len(carried[3]) == 1, "nothing is at work any more: at once"
     LongCarrier.release.set()
     for thread in list(worker._batches):
         thread.join(30)

@@ -1,7 +1,7 @@
 """The theoretical best for a flapping fleet: every site is served the moment it is up, as fast as without flapping.
 
-It knows at any moment which links are up, loses nothing to a link that goes down in the middle, and needs no time to
-notice that one is back. Nobody can reach it; how near one came is the measure.
+It knows at any moment which links are up and for how long, loses nothing to a link that goes down in the middle, and
+needs no time to notice that one is back. Nobody can reach it; how near one came is the measure.
 """
 
 from __future__ import annotations
@@ -14,22 +14,34 @@ from flapping_link import Link
 _LOOKS = 20  #: random looks for a site that is up, before all are looked at
 
 
-def best_times(links: Sequence[Link], rate_per_s: float, seed: int = 1) -> list[float]:
-    """When each site would be done, in the order of time: one site every 1/rate seconds, if any is up."""
+def best_times(links: Sequence[Link], rate_per_s: float, takes_s: float = 0.0, seed: int = 1) -> list[float]:
+    """When each site would be done, in the order of time.
+
+    One is begun every 1/rate seconds, if any is up for as long as a site takes that has all to itself (`takes_s`).
+    """
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
     left = list(links)
     times: list[float] = []
     at_s = 0.0
     while left:
         at_s += 1 / rate_per_s
-        chosen = next((n for n in (chance.randrange(len(left)) for _ in range(_LOOKS)) if left[n].is_up(at_s)), None)
+        looks = (chance.randrange(len(left)) for _ in range(_LOOKS))
+        chosen = next((n for n in looks if _begins(left[n], at_s, takes_s) == at_s), None)
         if chosen is None:  # few are left, or few are up: the one that is up first
-            chosen = min(range(len(left)), key=lambda number: left[number].up_from(at_s))
-            at_s = left[chosen].up_from(at_s)
+            chosen = min(range(len(left)), key=lambda number: _begins(left[number], at_s, takes_s))
+            at_s = _begins(left[chosen], at_s, takes_s)
         left[chosen], left[-1] = left[-1], left[chosen]
         left.pop()
-        times.append(at_s)
+        times.append(at_s + takes_s)
     return times
+
+
+def _begins(link: Link, at_s: float, takes_s: float) -> float:
+    """The first moment from which it is up for so long."""
+    at_s = link.up_from(at_s)
+    while (down_s := link.next_change(at_s)) < at_s + takes_s:
+        at_s = link.up_from(down_s)
+    return at_s
 
 
 def compare(times_s: Sequence[float], best_s: Sequence[float]) -> dict[str, float]:

@@ -87,6 +87,11 @@ class Forks:
         self.machine = Machine(self.timeline, self.carrying.rate_per_s, self.carrying.alone_s)
         self.free = self.carrying.forks + PROCESS + SMALL + PROCESS
 
+    @property
+    def is_idle(self) -> bool:
+        """A process of full size could begin at once."""
+        return self.free >= PROCESS + self.carrying.forks
+
     def carry(self, items: Sequence[tuple[int, int]]) -> Carried:
         """Begin with a claim: (attempt, site) each."""
         claim, now_s = Carried(len(items)), self.timeline.now_s

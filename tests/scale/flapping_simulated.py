@@ -19,7 +19,7 @@ from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.site import Site
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.queue.watch import PROBE_TIMEOUT_S, Watch
-from edgemgr.queue.worker import MAX_BATCHES, MAX_BUSY
+from edgemgr.queue.worker import GATHER_S, MAX_BATCHES, MAX_BUSY
 from edgemgr.settings import Settings
 from edgemgr.store.claim import anything_ready, claim
 from edgemgr.store.database import Database
@@ -45,6 +45,7 @@ class SimulatedFleet:
         self._numbers = itertools.count()
         self._forks = Forks(self, links, carrying)
         self._claims: list[Carried] = []
+        self._gathers_until = 0.0
         by_address = {site.address: links[site.id or 0] for site in _sites(database)}
         self._probing = Played(by_address, self._clock, PROBE_TIMEOUT_S)
         checking = Played(by_address, self._clock, settings.connect_timeout_s)
@@ -93,9 +94,12 @@ class SimulatedFleet:
     def _poll(self) -> None:
         self._claims = [each for each in self._claims if each.open]
         while len(self._claims) < MAX_BATCHES and sum(each.is_busy for each in self._claims) < MAX_BUSY:
+            if self.now_s < self._gathers_until and not self._forks.is_idle:
+                break
             items = self._claim()
             if not items:
                 break
+            self._gathers_until = self.now_s + GATHER_S
             self.attempts += len(items)
             self._claims.append(self._forks.carry(items))
         self.at(self.now_s + POLL_S, self._poll)

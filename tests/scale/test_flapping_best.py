@@ -40,6 +40,15 @@ def test_the_best_serves_nobody_whose_link_is_down_and_never_faster_than_the_rat
     assert all(later - earlier >= 0.2 - 1e-9 for earlier, later in itertools.pairwise(times))
 
 
+def test_the_best_begins_nothing_that_a_link_would_cut_off() -> None:
+    links = [Link(Flapping(mean_up_s=10), number) for number in range(50)]
+    for done_s in best_times(links, rate_per_s=5, takes_s=6):
+        begun_s = done_s - 6
+        assert any(link.is_up(begun_s) and link.next_change(begun_s) >= done_s for link in links)
+    (alone_s,) = best_times(links[:1], rate_per_s=5, takes_s=6)
+    assert links[0].next_change(alone_s - 6) >= alone_s
+
+
 def test_whoever_takes_twice_as_long_for_every_site_is_twice_the_best_in_every_way() -> None:
     best = best_times([Link(Flapping(), number) for number in range(100)], rate_per_s=5)
     assert list(compare([2 * each for each in best], best).values()) == pytest.approx([2.0, 2.0, 2.0])
