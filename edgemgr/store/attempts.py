@@ -18,7 +18,11 @@ from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationState, W
 from edgemgr.model.site import Site
 from edgemgr.model.worker import Worker
 from edgemgr.store import events, operations, pauses
-from edgemgr.store.open_operations import QUEUED
+from edgemgr.store.open_operations import QUEUED, QUEUED_BY_SITE
+
+#: What a worker holds, found by worker: left to itself, SQLite walks every transfer that waits anywhere.
+_HELD = (Attempt.__table__, "INDEXED BY attempt_held", "sqlite")  # type: ignore[attr-defined]
+_BY_SITE = QUEUED_BY_SITE[1]
 
 
 def held(session: Session, worker_id: str) -> dict[int, bool]:
@@ -53,8 +57,10 @@ def outranked(session: Session, worker_id: str, *, now: datetime) -> frozenset[i
                 col(other.priority) > col(Operation.priority),
                 ready,
             )
+            .with_hint(other, _BY_SITE, "sqlite")
             .exists(),
         )
+        .with_hint(*_HELD)
     ).all()
     return frozenset(attempt_id for attempt_id in found if attempt_id is not None)
 

@@ -17,6 +17,7 @@ from tests_support.queue_requests import NOW
 from edgemgr.model.operation import Operation
 from edgemgr.model.room import Room
 from edgemgr.model.site import Site, SiteLabel
+from edgemgr.store.attempts import outranked
 from edgemgr.store.claim import due, in_line, ready_priorities
 from edgemgr.store.contacts import Finding, note_findings
 from edgemgr.store.database import Database, Session
@@ -102,6 +103,7 @@ def test_what_becomes_due_is_found_in_the_index_of_what_comes_later(full: Databa
         pytest.param(lambda session: name_heads(session, [7, 8]), id="who-is-first"),
         pytest.param(lambda session: wake(session, [7, 8], now=NOW), id="wake"),
         pytest.param(lambda session: note_findings(session, [Finding(7, "E", "why")]), id="findings"),
+        pytest.param(lambda session: outranked(session, "w", now=NOW), id="what-gives-way"),
         pytest.param(lambda session: prunable(session, list(range(1, 21)), Kept(1, NOW)), id="history"),
     ],
 )
