@@ -21,8 +21,7 @@ from edgemgr.store import events, operations, pauses
 from edgemgr.store.open_operations import QUEUED, QUEUED_BY_SITE
 
 #: What a worker holds, found by worker: left to itself, SQLite walks every transfer that waits anywhere.
-_HELD = (Attempt.__table__, "INDEXED BY attempt_held", "sqlite")  # type: ignore[attr-defined]
-_BY_SITE = QUEUED_BY_SITE[1]
+_HELD = (Attempt, "INDEXED BY attempt_held", "sqlite")
 
 
 def held(session: Session, worker_id: str) -> dict[int, bool]:
@@ -57,7 +56,7 @@ def outranked(session: Session, worker_id: str, *, now: datetime) -> frozenset[i
                 col(other.priority) > col(Operation.priority),
                 ready,
             )
-            .with_hint(other, _BY_SITE, "sqlite")
+            .with_hint(other, *QUEUED_BY_SITE[1:])
             .exists(),
         )
         .with_hint(*_HELD)
