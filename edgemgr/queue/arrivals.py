@@ -116,12 +116,12 @@ class Arrivals:
         del group[most:]
 
     def _try_all(self, claimed: Sequence[Claimed], addresses: Mapping[int, Address]) -> None:
-        """Look at every address once: behind one jump host there may be hundreds of sites."""
+        """Look at every address once, behind one jump host there may be hundreds of sites; not at those just heard."""
         doors: dict[tuple[str, int], list[Claimed]] = {}
         for item in claimed:
             at = addresses.get(item.operation.site_id)
-            if at is None:
-                self._begin(item)  # the site is gone: entering it says so
+            if at is None or at.is_awake:  # gone, which entering it says; or the watch has only just heard it
+                self._begin(item)
             else:
                 doors.setdefault((at.address, at.port), []).append(item)
 

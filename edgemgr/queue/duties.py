@@ -21,7 +21,7 @@ from edgemgr.store.database import Database
 logger = logging.getLogger(__name__)
 
 #: How often it looks for what is due, seconds.
-LOOK_S = 0.25
+LOOK_S = 0.5
 
 
 @dataclass

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.operation import Operation
-from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.queue.retry import Spent, decide
 from edgemgr.status.apply import apply_observation, note_contact
@@ -30,16 +29,16 @@ def settle_attempt(
     """
     now = now or utc_now()
     with database.write() as session:
-        operation = attempts.unsettled(session, attempt_id, worker_id=worker_id)
-        decision = decide(result, _spent(operation), now, random.uniform)
-        attempts.settle(session, attempt_id, operation, result=result, decision=decision, now=now)
-        site = session.get_one(Site, operation.site_id)
+        ending = attempts.unsettled(session, attempt_id, worker_id=worker_id)
+        decision = decide(result, _spent(ending.operation), now, random.uniform)
+        attempts.settle(session, ending, result=result, decision=decision, now=now)
+        site_id, name = ending.operation.site_id, ending.site.name
         if result.outcome in _ANSWERED and result.code not in _NEVER_TRIED:
-            note_contact(session, operation.site_id, site.name, reachable=True, detail="", now=now)
+            note_contact(session, site_id, name, reachable=True, detail="", now=now)
         elif result.outcome is Outcome.UNREACHABLE:
-            note_contact(session, operation.site_id, site.name, reachable=False, detail=result.message, now=now)
+            note_contact(session, site_id, name, reachable=False, detail=result.message, now=now)
         if result.observation is not None:
-            apply_observation(session, operation.site_id, site.name, result.observation)
+            apply_observation(session, site_id, name, result.observation)
 
 
 def _spent(operation: Operation) -> Spent:

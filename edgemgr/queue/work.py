@@ -75,7 +75,8 @@ class Carrier:
         claimed = self.claimed
         spec = spec_of(claimed[0].operation.kind)
         with self.database.read() as session:
-            doors = addresses(session, [item.operation.site_id for item in claimed])
+            site_ids = [item.operation.site_id for item in claimed]
+            doors = addresses(session, site_ids, now=claimed[0].attempt.started_at)
         with (
             ThreadPoolExecutor(ENDING_THREADS, thread_name_prefix="ending") as endings,
             ThreadPoolExecutor(ACCESS_THREADS, thread_name_prefix="access") as pool,

@@ -5,9 +5,10 @@ Every write is conditional on still holding the lease: a worker that was given u
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import literal, or_
+from sqlalchemy import Select, bindparam, literal, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -20,83 +21,95 @@ from edgemgr.model.worker import Worker
 from edgemgr.store import events, operations, pauses
 from edgemgr.store.open_operations import QUEUED, QUEUED_BY_SITE
 
-#: What a worker holds, found by worker: left to itself, SQLite walks every transfer that waits anywhere.
-_HELD = (Attempt, "INDEXED BY attempt_held", "sqlite")
-
 
 def held(session: Session, worker_id: str) -> dict[int, bool]:
     """What a worker holds: attempt → whether it is asked to stop."""
-    found = session.exec(
-        select(Attempt.id, Operation.cancel_requested)
-        .join(Operation, col(Operation.id) == col(Attempt.operation_id))
-        .where(col(Attempt.worker_id) == worker_id, col(Attempt.outcome).is_(None))
-    ).all()
+    found = session.execute(_HELD, {"worker_id": worker_id})
     return {attempt_id: cancel for attempt_id, cancel in found if attempt_id is not None}
 
 
 def outranked(session: Session, worker_id: str, *, now: datetime) -> frozenset[int]:
     """The transfers of a worker whose site could begin something of a higher priority now, if it were not for them."""
+    found = session.execute(_OUTRANKED, {"worker_id": worker_id, "now": now}).scalars()
+    return frozenset(attempt_id for attempt_id in found if attempt_id is not None)
+
+
+def _outranked() -> Select[int | None]:
     other = aliased(Operation)
     ready = or_(
         col(other.waiting_for) == WaitingFor.TURN.value,
         col(other.waiting_for).in_([WaitingFor.CONTACT.value, WaitingFor.BACKOFF.value])
-        & (col(other.not_before) <= now),
+        & (col(other.not_before) <= bindparam("now")),
     )
-    found = session.exec(
+    higher = (
+        select(other.id)
+        .where(
+            col(other.site_id) == col(Operation.site_id),
+            col(other.state) == literal(OperationState.QUEUED.value, literal_execute=True),
+            col(other.priority) > col(Operation.priority),
+            ready,
+        )
+        .with_hint(other, *QUEUED_BY_SITE[1:])
+    )
+    return (
         select(Attempt.id)
         .join(Operation, col(Operation.id) == col(Attempt.operation_id))
-        .where(
-            col(Attempt.worker_id) == worker_id,
-            col(Attempt.outcome).is_(None),
-            col(Operation.kind).in_(TRANSFER_KINDS),
-            select(other.id)
-            .where(
-                col(other.site_id) == col(Operation.site_id),
-                col(other.state) == literal(OperationState.QUEUED.value, literal_execute=True),
-                col(other.priority) > col(Operation.priority),
-                ready,
-            )
-            .with_hint(other, *QUEUED_BY_SITE[1:])
-            .exists(),
-        )
-        .with_hint(*_HELD)
-    ).all()
-    return frozenset(attempt_id for attempt_id in found if attempt_id is not None)
+        .where(*_HELD_BY, col(Operation.kind).in_(TRANSFER_KINDS), higher.exists())
+        # Found by worker: left to itself, SQLite walks every transfer that waits anywhere.
+        .with_hint(Attempt, "INDEXED BY attempt_held", "sqlite")
+    )
 
 
-def unsettled(session: Session, attempt_id: int, *, worker_id: str) -> Operation:
-    """The operation behind an attempt that this worker still holds, its site locked for the rest of the transaction.
+_HELD_BY = (col(Attempt.worker_id) == bindparam("worker_id"), col(Attempt.outcome).is_(None))
+# Built once: every heart asks both with every beat, and putting a statement together costs more than running it.
+_HELD = (
+    select(Attempt.id, Operation.cancel_requested)
+    .join(Operation, col(Operation.id) == col(Attempt.operation_id))
+    .where(*_HELD_BY)
+)
+_OUTRANKED = _outranked()
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """An attempt that its worker still holds, and what it belongs to; the site is locked."""
+
+    attempt: Attempt
+    operation: Operation
+    site: Site
+
+
+def unsettled(session: Session, attempt_id: int, *, worker_id: str) -> Unsettled:
+    """An attempt that this worker still holds, its site locked for the rest of the transaction.
 
     Raises:
         LeaseLostError: the attempt is settled or somebody else's.
     """
-    operation = session.exec(
-        select(Operation).join(Attempt, col(Attempt.operation_id) == col(Operation.id)).where(Attempt.id == attempt_id)
+    # The site first, by itself: what is read after its lock is what the last who had it has left.
+    site = session.exec(
+        select(Site)
+        .join(Operation, col(Operation.site_id) == col(Site.id))
+        .join(Attempt, col(Attempt.operation_id) == col(Operation.id))
+        .where(Attempt.id == attempt_id)
+        .with_for_update(of=Site)
     ).one_or_none()
-    if operation is not None:
-        session.execute(select(Site.id).where(Site.id == operation.site_id).with_for_update())
-        held = session.exec(
-            select(Attempt)
+    if site is not None:
+        found = session.exec(
+            select(Attempt, Operation)
+            .join(Operation, col(Operation.id) == col(Attempt.operation_id))
             .where(Attempt.id == attempt_id, Attempt.worker_id == worker_id, col(Attempt.outcome).is_(None))
-            .with_for_update()
+            .with_for_update(of=Attempt)
         ).one_or_none()
-        if held is not None:
-            session.refresh(operation)
-            return operation
+        if found is not None:
+            return Unsettled(*found, site)
     raise LeaseLostError(f"attempt {attempt_id} is no longer held by {worker_id}; its result is dropped")
 
 
 def settle(
-    session: Session,
-    attempt_id: int,
-    operation: Operation,
-    *,
-    result: AttemptResult,
-    decision: RetryDecision,
-    now: datetime,
+    session: Session, ending: Unsettled, *, result: AttemptResult, decision: RetryDecision, now: datetime
 ) -> None:
-    """Write how an attempt ended and what becomes of its operation. `operation` comes from `unsettled`."""
-    attempt = session.get_one(Attempt, attempt_id)
+    """Write how an attempt ended and what becomes of its operation."""
+    attempt, operation = ending.attempt, ending.operation
     attempt.finished_at = now
     attempt.outcome = result.outcome.value
     attempt.changed = result.changed
@@ -106,14 +119,10 @@ def settle(
     operation.spent += decision.costs_attempt
     operation.lost += decision.costs_loss
     operation.unreached = 0 if decision.reached else operation.unreached + 1
-    newer = session.exec(
-        select(Operation.id).where(
-            col(Operation.site_id) == operation.site_id,
-            col(Operation.kind) == operation.kind,
-            QUEUED,
-        )
-    ).first()
-    if decision.state is OperationState.QUEUED and newer is not None:
+    waiting = session.exec(
+        select(Operation.kind).where(col(Operation.site_id) == operation.site_id, QUEUED).with_hint(*QUEUED_BY_SITE)
+    ).all()
+    if decision.state is OperationState.QUEUED and operation.kind in waiting:
         operations.supersede(session, operation, actor="queue", now=now)
     elif decision.state is OperationState.QUEUED:
         operation.state = OperationState.QUEUED.value
@@ -126,9 +135,10 @@ def settle(
         operation.waiting_for = ""
         operation.finished_at = now
         operation.is_head = False
-    _tell(session, operation, result, decision)
-    session.flush()
-    operations.name_heads(session, [operation.site_id])
+    _tell(session, operation, ending.site.name, result, decision)
+    if waiting:  # otherwise it is the only one, and stays where it is
+        session.flush()
+        operations.name_heads(session, [operation.site_id])
 
 
 def abandoned(session: Session, *, limit: int = 500) -> list[tuple[int, str]]:
@@ -155,7 +165,9 @@ _REASONS = {
 }
 
 
-def _tell(session: Session, operation: Operation, result: AttemptResult, decision: RetryDecision) -> None:
+def _tell(
+    session: Session, operation: Operation, site_name: str, result: AttemptResult, decision: RetryDecision
+) -> None:
     if decision.state is not OperationState.QUEUED:
         reason = _REASONS[decision.state]
     elif result.outcome is Outcome.UNREACHABLE:
@@ -164,7 +176,6 @@ def _tell(session: Session, operation: Operation, result: AttemptResult, decisio
         reason = Reason.ATTEMPT_LOST
     else:
         reason = Reason.ATTEMPT_FAILED
-    site_name = session.exec(select(Site.name).where(Site.id == operation.site_id)).one()
     # It was let go of for a reason of our own: for another operation, a window, or the end of its worker.
     is_planned = result.outcome is Outcome.LOST and result.retry is Retry.FREE
     events.record(

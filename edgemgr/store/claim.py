@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, not_, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, func, not_, or_, select, update
 from sqlmodel import Session, col
 
 from edgemgr.model.attempt import Attempt
@@ -44,9 +44,7 @@ class Claimed:
 
 def anything_ready(session: Session, now: datetime, *, transfers: bool = False) -> bool:
     """Whether a claim might find something: a cheap look without a lock. Limits and zones may still say no."""
-    lane = lane_of(transfers=transfers)
-    ready = or_(ready_priorities(lane).exists(), due(now).where(lane).exists())
-    return bool(session.execute(select(ready)).scalar())
+    return bool(session.execute(_LOOKS[transfers], {"now": now}).scalar())
 
 
 def take_turn(session: Session) -> None:
@@ -109,7 +107,7 @@ def promote(session: Session, now: datetime) -> int:
     return len(ids)
 
 
-def due(now: datetime) -> Select[int | None]:
+def due(now: datetime | BindParameter[datetime]) -> Select[int | None]:
     """What waited for a moment that has come. The order is that of the index: so PostgreSQL takes no other."""
     return select(col(Operation.id)).where(LATER, col(Operation.not_before) <= now).order_by(col(Operation.not_before))
 
@@ -117,6 +115,15 @@ def due(now: datetime) -> Select[int | None]:
 def ready_priorities(*conditions: ColumnElement[bool]) -> Select[int]:
     """The priorities of what is ready, the highest first; in the order of the index, as above."""
     return select(col(Operation.priority)).where(READY, *conditions).order_by(col(Operation.priority).desc())
+
+
+def _look(lane: ColumnElement[bool]) -> Select[bool]:
+    return select(or_(ready_priorities(lane).exists(), due(bindparam("now")).where(lane).exists()))
+
+
+#: The look into each lane. Built once: every worker takes it twice a second, and putting a statement together costs
+#: more than it does to run it.
+_LOOKS = {transfers: _look(lane_of(transfers=transfers)) for transfers in (False, True)}
 
 
 def in_line(priority: int, conditions: Sequence[ColumnElement[bool]]) -> Select[int | None, int, str]:

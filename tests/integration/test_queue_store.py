@@ -17,7 +17,9 @@ from edgemgr.model.operation import Operation, OperationKind, OperationState, Pr
 from edgemgr.model.site import Site
 from edgemgr.queue.reaper import expire
 from edgemgr.queue.settle import settle_attempt
+from edgemgr.status.apply import note_contact
 from edgemgr.store import attempts, operations
+from edgemgr.store.addresses import addresses
 from edgemgr.store.claim import Claimed, claim
 from edgemgr.store.database import Database
 from edgemgr.store.operations import NewOperation
@@ -259,3 +261,20 @@ def test_ten_thousand_sites_are_asked_in_one_go(database: Database) -> None:
 def test_waiting_says_what_for(database: Database) -> None:
     ask(database, add_sites(database, 1))
     assert all_operations(database)[0].waiting_for == WaitingFor.TURN.value
+
+
+@pytest.mark.parametrize(
+    ("answered", "seconds_ago", "is_awake"), [(True, 9, True), (True, 11, False), (True, -1, False), (False, 9, False)]
+)
+def test_who_answered_a_moment_ago_is_awake_and_who_fell_silent_since_is_not(
+    database: Database, answered: bool, seconds_ago: int, is_awake: bool
+) -> None:
+    site_id, other = add_sites(database, 2)
+    at = NOW - timedelta(seconds=seconds_ago)
+    with database.write() as session:
+        note_contact(session, site_id, "site-1", reachable=True, detail="", now=at)
+        if not answered:
+            note_contact(session, site_id, "site-1", reachable=False, detail="nothing came", now=at)
+    with database.read() as session:
+        found = addresses(session, [site_id, other], now=NOW)
+    assert (found[site_id].is_awake, found[other].is_awake) == (is_awake, False)

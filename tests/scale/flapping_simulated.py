@@ -17,15 +17,15 @@ from sqlmodel import select
 
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.site import Site
+from edgemgr.queue.duties import LOOK_S
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.queue.watch import PROBE_TIMEOUT_S, Watch
-from edgemgr.queue.worker import GATHER_S, MAX_BATCHES, MAX_BUSY
+from edgemgr.queue.worker import GATHER_S, MAX_BATCHES, MAX_BUSY, POLL_S
 from edgemgr.settings import Settings
 from edgemgr.store.claim import anything_ready, claim
 from edgemgr.store.database import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-POLL_S, WATCH_S = 0.5, 0.25  #: as the worker does
 WORKER = "simulated"
 DONE = AttemptResult(Outcome.SUCCEEDED)
 UNREACHABLE = AttemptResult(Outcome.UNREACHABLE, code="E-SITE-NO-ANSWER", message="the link is down")
@@ -89,7 +89,7 @@ class SimulatedFleet:
 
     def _look(self) -> None:
         self._watch.round(self._now, clock_s=self.now_s)
-        self.at(self.now_s + WATCH_S, self._look)
+        self.at(self.now_s + LOOK_S, self._look)
 
     def _poll(self) -> None:
         self._claims = [each for each in self._claims if each.open]

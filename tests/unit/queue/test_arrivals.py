@@ -37,7 +37,7 @@ def item(number: int, *, spent: int = 0, unreached: int = 0) -> Claimed:
 
 
 def at(number: int, **changes: object) -> Address:
-    values = {"address": f"192.0.2.{number}", "port": 22, "is_jump": False, "is_pinned": True}
+    values = {"address": f"192.0.2.{number}", "port": 22, "is_jump": False, "is_pinned": True, "is_awake": False}
     return Address(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -122,6 +122,17 @@ def test_behind_one_jump_host_it_is_tried_once_for_all(
     assert list(Arrivals(pool, enter, settled, 10, Ahead(20)).groups([item(1), item(2)], {1: jump, 2: jump})) == []
     assert tried == [("192.0.2.9", 22)]
     assert "the jump host 192.0.2.9:22" in settled[1].message
+
+
+def test_who_has_only_just_been_heard_is_entered_without_a_look(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _: DARK))
+    settled = Settled()
+    doors = {1: at(1, is_awake=True), 2: at(2)}
+    groups = list(Arrivals(pool, enter, settled, 10, Ahead(20)).groups([item(1), item(2)], doors))
+    assert [numbers(group) for group in groups] == [[1]]
+    assert list(settled) == [2]
 
 
 def test_a_site_that_is_not_pinned_is_asked_for_trust_even_if_it_is_dark(
