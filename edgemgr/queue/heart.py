@@ -95,10 +95,11 @@ class Heart:
         return ",".join(sorted(self.settings.zones))
 
     def _renew(self, lease: Lease) -> None:
+        known = list(lease.held)  # before the look: what is claimed meanwhile is not in it, and ours all the same
         with self.database.read() as session:
             found = attempts.held(session, lease.worker_id)
             lease.giving_way = attempts.outranked(session, lease.worker_id, now=self.clock.now())
-        for attempt_id in list(lease.held):
+        for attempt_id in known:
             # What is not ours any more must stop too: somebody else runs it.
             if attempt_id in lease.held:
                 lease.held[attempt_id] = found.get(attempt_id, True)

@@ -196,6 +196,20 @@ def test_an_attempt_that_nobody_knows_of_is_released(database: Database, setting
     assert {(operation.state, operation.lost) for operation in all_operations(database)} == {("queued", 0)}
 
 
+def test_what_is_claimed_while_the_heart_looks_is_not_asked_to_stop(
+    database: Database, settings: Settings, fleet: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(database, settings)
+
+    def look_meanwhile(*_: object, **__: object) -> frozenset[int]:
+        machine.take()
+        return frozenset()
+
+    monkeypatch.setattr(attempts, "outranked", look_meanwhile)
+    machine.heart.beat()
+    assert list(machine.heart.lease.held.values()) == [False] * len(fleet)
+
+
 def test_the_oldest_worker_of_each_zone_is_the_first_and_another_takes_over(
     database: Database, settings: Settings
 ) -> None:
