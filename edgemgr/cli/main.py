@@ -28,6 +28,7 @@ from edgemgr.cli import (
     site,
     site_trust,
     stage,
+    upgrade,
     worker,
 )
 from edgemgr.errors import EdgemgrError
@@ -70,6 +71,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(receipt.app, name="receipt")
 ask.register(app)
 app.add_typer(stage.app, name="stage")
+upgrade.register(app)
 app.add_typer(operation.app, name="operation")
 app.add_typer(queue.app, name="queue")
 app.add_typer(event.app, name="event")

@@ -6,6 +6,7 @@ from sqlmodel import SQLModel
 
 from edgemgr.model import (
     attempt,
+    backup,
     bundle,
     cluster,
     event,
@@ -40,5 +41,6 @@ TABLES = (
     work_order.ApplianceKey,
     work_order.WorkOrder,
     work_order.WorkOrderSite,
+    backup.Backup,
 )
 METADATA = SQLModel.metadata

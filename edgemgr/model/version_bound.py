@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgemgr.model.version import K3sVersion
@@ -32,3 +33,9 @@ class VersionBound:
             return (version > self.whole) - (version < self.whole)
         beginning = (version.major, version.minor, version.patch)[: len(self.parts)]
         return (beginning > self.parts) - (beginning < self.parts)
+
+
+def is_within(version: K3sVersion, bounds: Iterable[str]) -> bool:
+    """Whether a version lies within one of these bounds; what is no bound holds nothing."""
+    parsed = (VersionBound.parse(text) for text in bounds)
+    return any(bound is not None and bound.compare(version) == 0 for bound in parsed)

@@ -12,7 +12,7 @@ from edgemgr.errors import StoreError
 from edgemgr.store.database import Database
 
 #: The newest migration. Kept here so that a command need not load Alembic to see that nothing is to be done.
-HEAD = "0005"
+HEAD = "0006"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

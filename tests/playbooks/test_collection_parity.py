@@ -19,7 +19,7 @@ PLAYBOOKS = Path(__file__).parent.parent.parent / "playbooks"
 COLLECTION = PLAYBOOKS / "collections" / "ansible_collections" / "edgemgr" / "edge"
 ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
-ROLE_OF = {"bootstrap": "bootstrap", "verify": "report", "reset": "reset"}
+ROLE_OF = {"backup": "backup", "bootstrap": "bootstrap", "verify": "report", "reset": "reset"}
 
 
 def role_file(role: str, name: str) -> Any:

@@ -25,8 +25,9 @@ _BOOTSTRAP = {
     "verify_timeout_s": "edge_verify_timeout_s",
 }
 _REPORT = {"site": "edge_site", "version": "edge_k3s_version", "timeout_s": "edge_verify_timeout_s"}
+_BACKUP = {**_RESET, "site": "edge_site", "keep": "edge_backup_keep", "min_free_mib": "edge_min_free_mib"}
 #: module → argument → host variable
-VARIABLES = {"bootstrap": _BOOTSTRAP, "report": _REPORT, "reset": _RESET}
+VARIABLES = {"backup": _BACKUP, "bootstrap": _BOOTSTRAP, "report": _REPORT, "reset": _RESET}
 
 
 def arguments(module: str, given: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""What an activation itself needs, looked at before anything is written. Further rules are added to `HOOKS`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.edgemgr.edge.plugins.module_utils import activation_snapshot, artifacts, checks_k3s, marker
+from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
+from ansible_collections.edgemgr.edge.plugins.module_utils.check import Check, blocked, passed
+
+
+def check_activation(plan: Plan) -> list[Check]:
+    """The node has what the plan begins with, and what the program works with."""
+    return [check_start(plan), check_files(plan), check_programs(), check_places()]
+
+
+def check_start(plan: Plan) -> Check:
+    """The plan begins with the version that is installed."""
+    installed, begins = marker.read(), plan.hops[0].from_version
+    if installed is None:
+        hint = "Bootstrap the site."
+        return blocked("foreign", "E-PRE-FOREIGN", "there is no k3s on the node that edgemgr installed", hint)
+    if (installed["state"], installed["version"]) == (marker.INSTALLED, begins):
+        return passed("version", begins)
+    return blocked(
+        "version",
+        "E-PRE-VERSION",
+        "the node has {0} ({1}), the plan begins at {2}".format(installed["version"], installed["state"], begins),
+        "Verify the site, so that its facts are fresh, and plan the upgrade anew.",
+    )
+
+
+def check_files(plan: Plan) -> Check:
+    """Everything was staged. The contents are hashed when the plan is carried out."""
+    missing = sorted(
+        "{0} of {1}".format(each["name"], hop.to_version)
+        for hop in plan.hops
+        for each in hop.artifacts
+        if artifacts.missing([each])
+    )
+    if missing:
+        message = "not on the node yet: {0}".format(", ".join(missing))
+        return blocked("staged", "E-PRE-STAGED", message, "Stage the bundle for this site first.")
+    return passed("staged", "everything is on the node")
+
+
+def check_programs() -> Check:
+    """systemd can start the program, and the node's Python can look into a datastore."""
+    try:
+        import sqlite3  # noqa: F401
+    except ImportError:
+        hint = "Install the complete python3 package."
+        return blocked("python", "E-PRE-PYTHON", "the node's Python has no sqlite3 module", hint)
+    if shutil.which("systemd-run") is None:
+        return blocked(
+            "systemd", "E-PRE-SYSTEMD", "the node has no systemd-run", "Install the complete systemd package."
+        )
+    return passed("programs", "Python with SQLite, systemd-run")
+
+
+def check_places() -> Check:
+    """A way back exchanges directories by renaming them."""
+    places = activation_snapshot.unmovable()
+    if places:
+        message = "{0} is a mount or a link, which a way back could not exchange".format(" and ".join(places))
+        hint = "Mount the whole of /var/lib/rancher/k3s instead."
+        return blocked("places", "E-PRE-DISK", message, hint)
+    return passed("places", "can be exchanged")
+
+
+def check_config(plan: Plan, configs: list[dict[str, Any] | None]) -> list[Check]:
+    """The configurations that the hops bring, against what cannot be changed any more."""
+    installed = marker.read()
+    return [checks_k3s.check_config(plan.site, each, installed) for each in configs if each is not None]
+
+
+#: Every rule that is asked before a plan is written: plan in, checks out.
+HOOKS: list[Callable[[Plan], list[Check]]] = [check_activation]

@@ -1,0 +1,326 @@
+# Apache License 2.0 (see LICENSE)
+"""Upgrade: hand the node a plan that it carries out by itself, and learn how that went."""
+
+# ruff: noqa: E402 (Ansible looks for the documentation before the imports)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: upgrade
+short_description: Start an upgrade that ends by itself, and tell how it stands
+description:
+  - Fence, preflight, then it writes the plan, starts the activation program detached and returns at once.
+  - The program needs no link. It ends on the new version, or on the old one with the datastore that belongs to it.
+  - Asked again for the same operation it starts nothing and returns journal and verdict. A program that is not at work
+    although the plan has no verdict is started again.
+  - Files have to be in the node's content store already.
+  - Not supported on nodes whose k3s edgemgr did not install.
+author: The edgemgr authors
+options:
+  attempt:
+    description: Number of the attempt (the fencing token). That of the first attempt names the plan.
+    type: int
+    required: true
+  fence_wait_s:
+    description: How long to wait for a surviving process of an older attempt, in seconds.
+    type: int
+    default: 60
+  operation:
+    description: What the controller calls the request; the same in all of its attempts.
+    type: str
+    required: true
+  site:
+    description: Name of the site, which is the name of the node.
+    type: str
+    required: true
+  hops:
+    description: The versions to go through, one after the other, each with its own snapshot and gate.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      from_version:
+        description: The version before.
+        type: str
+        required: true
+      to_version:
+        description: The version afterwards; the same one for a change of configuration alone.
+        type: str
+        required: true
+      artifacts:
+        description: Files of the release, as of C(bootstrap). A change of configuration alone can do without.
+        type: list
+        elements: dict
+        suboptions:
+          part:
+            description: What the file is.
+            type: str
+            required: true
+            choices: [binary, images]
+          arch:
+            description: Architecture, as in the file's name.
+            type: str
+            required: true
+          name:
+            description: Name of the file as published.
+            type: str
+            required: true
+          digest:
+            description: The file's sha256, as hex digits.
+            type: str
+            required: true
+          size_bytes:
+            description: Size of the file.
+            type: int
+            required: true
+          path:
+            description: The file on the controller; not used.
+            type: str
+      config:
+        description: Options for config.yaml that the site's profile adds; if not given, the file stays as it is.
+        type: dict
+      images:
+        description: Names of images that have to be there afterwards.
+        type: list
+        elements: str
+  soak_s:
+    description: How long all has to be well before a hop is accepted, in seconds.
+    type: int
+    default: 180
+  start_timeout_s:
+    description: How long k3s may take to start, in seconds.
+    type: int
+    default: 300
+  verify_timeout_s:
+    description: How long it may take until all is well again, in seconds, without the soak time.
+    type: int
+    default: 600
+  deadline_s:
+    description: How long a hop may take in all, in seconds of running time; then the node goes back.
+    type: int
+    default: 1200
+  checks:
+    description:
+      - Checks of the user, which have to pass before and after. Each is a dict with C(name), C(timeout_s), and either
+        C(url) with C(status) (200 if not given), or C(command) as a list of words.
+    type: list
+    elements: dict
+    default: []
+  wait_s:
+    description: How long to wait for the verdict before returning, in seconds. The upgrade goes on in any case.
+    type: int
+    default: 0
+  start:
+    description: Whether to start the upgrade if it was not; otherwise only to tell how it stands.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Tells what would be done, and how an upgrade that was started stands.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Upgrade k3s
+  edgemgr.edge.upgrade:
+    attempt: 1021
+    operation: 0193f7a2-0000-7000-8000-000000000001
+    site: store-0042
+    hops:
+      - from_version: v1.33.5+k3s1
+        to_version: v1.34.1+k3s1
+        artifacts: "{{ edge_artifacts }}"
+"""
+
+RETURN = r"""
+edge_activation:
+  description:
+    - How the upgrade stands, null when there was none. C(id), C(operation), C(state) (written, running, interrupted,
+      finished), C(journal) (the events in order) and C(verdict).
+    - A verdict has C(verdict) (accepted, rolled_back, needs_hands, refused), C(why), C(version) and C(hops).
+  type: dict
+  returned: always
+edge_previous:
+  description: The verdict of the activation before, which gives way to this one.
+  type: dict
+  returned: when one was started
+edge_changes:
+  description: What was (or would be) changed, in words.
+  type: list
+  elements: str
+  returned: always
+edge_steps:
+  description: What the module did, in order, each with step, seconds and changed.
+  type: list
+  elements: dict
+  returned: always
+edge_checks:
+  description: Every check of preflight with its verdict (pass, warn, block) and what was found.
+  type: list
+  elements: dict
+  returned: when preflight was reached
+edge_refusals:
+  description: The blocking checks, each with code, message, hint and check. The task fails if there is one.
+  type: list
+  elements: dict
+  returned: when preflight was reached
+edge_observation:
+  description: What was seen in the end, times in UTC, null for what could not be read. The README lists the fields.
+  type: dict
+  returned: when there is a verdict
+edge_code:
+  description: Stable code of the failure.
+  type: str
+  returned: failed
+edge_hint:
+  description: What to do next.
+  type: str
+  returned: failed
+edge_retry:
+  description: Whether the same request can succeed later, never or budgeted.
+  type: str
+  returned: failed
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    activation_course,
+    activation_launch,
+    activation_paths,
+    activation_plan,
+    activation_preflight,
+    activation_state,
+    artifacts,
+    check,
+    fence,
+    marker,
+    node_facts,
+    observation,
+    preflight,
+    service,
+)
+from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
+
+POLL_S = 1.0
+
+
+def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
+    """Tell how it stands, or start it."""
+    params = module.params
+    known = activation_state.ask()
+    if known is not None and known["state"] in (activation_state.RUNNING, activation_state.INTERRUPTED):
+        if known["state"] == activation_state.INTERRUPTED and not module.check_mode:
+            service.systemctl("start", "--no-block", activation_paths.BOOT_UNIT)
+        if known["operation"] != params["operation"]:
+            raise _busy(known)
+    was_begun = (
+        known is not None and known["operation"] == params["operation"] and known["state"] != activation_state.WRITTEN
+    )
+    if was_begun or not params["start"]:
+        return _told(params, steps)
+    with steps.step("preflight"):
+        fence.look(params["attempt"], params["fence_wait_s"])
+        plan = activation_plan.make(params, node_facts.arch())
+        checks = [each for hook in activation_preflight.HOOKS for each in hook(plan)]
+        checks += activation_preflight.check_config(plan, [each["config"] for each in params["hops"]])
+        preflight.refuse(checks)
+    steps.found.update(check.results(checks), edge_previous=known and known["verdict"])
+    steps.changes += [f"{hop.from_version} -> {hop.to_version}" for hop in plan.hops]
+    if module.check_mode:
+        return {"edge_activation": known}
+    with steps.step("start"), fence.hold(params["attempt"], params["fence_wait_s"]):
+        _start(plan)
+    return _told(params, steps)
+
+
+def _start(plan: Plan) -> None:
+    if activation_state.is_unfinished() and (activation_state.ask() or {})["state"] != activation_state.WRITTEN:
+        raise _busy(activation_state.ask() or {})  # another attempt was quicker
+    activation_launch.install()
+    activation_launch.write(plan)
+    activation_launch.start(plan)
+
+
+def _told(params: dict[str, Any], steps: Steps) -> dict[str, Any]:
+    """How it stands, after waiting for the end as long as was asked for."""
+    with steps.step("wait"):
+        until = time.monotonic() + params["wait_s"]
+        known = activation_state.ask()
+        while known is not None and known["verdict"] is None and time.monotonic() < until:
+            time.sleep(POLL_S)
+            known = activation_state.ask()
+    if known is None or known["verdict"] is None or known["operation"] != params["operation"]:
+        return {"edge_activation": known}
+    verdict = known["verdict"]
+    disabled = set((marker.read() or {}).get("disabled_components", []))
+    found = {
+        "edge_activation": known,
+        "edge_observation": observation.observe(params["site"], verdict["version"], disabled)[0],
+    }
+    if verdict["verdict"] == activation_course.ACCEPTED:
+        return found
+    raise _failure(verdict, found)
+
+
+def _failure(verdict: dict[str, Any], found: dict[str, Any]) -> EdgeError:
+    why, version = verdict["why"], verdict["version"]
+    if verdict["verdict"] == activation_course.REFUSED:
+        hint = "Nothing was changed. Put right what the sentence says, then upgrade again."
+        return EdgeError("E-UPGRADE-REFUSED", f"the node refused the upgrade: {why}", hint, NEVER, **found)
+    if verdict["verdict"] == activation_course.ROLLED_BACK:
+        hint = "The site runs as before. The journal tells the steps; the state of the new version was put aside."
+        message = f"the node went back to {version}: {why}"
+        return EdgeError("E-UPGRADE-ROLLED-BACK", message, hint, NEVER, **found)
+    hint = "Both states are kept on the node: {0}, and beside each place the state that was replaced.".format(
+        verdict["snapshot"]
+    )
+    return EdgeError("E-UPGRADE-HANDS", f"the site needs hands: {why}", hint, NEVER, **found)
+
+
+def _busy(known: dict[str, Any]) -> EdgeError:
+    message = "the upgrade of attempt {0} is still under way on this node".format(known["id"])
+    hint = "It ends by itself; ask for its result first."
+    return EdgeError("E-UPGRADE-BUSY", message, hint, BUDGETED, edge_activation=known)
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    module = AnsibleModule(
+        argument_spec={
+            "attempt": {"type": "int", "required": True},
+            "fence_wait_s": {"type": "int", "default": 60},
+            "operation": {"type": "str", "required": True},
+            "site": {"type": "str", "required": True},
+            "hops": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "from_version": {"type": "str", "required": True},
+                    "to_version": {"type": "str", "required": True},
+                    "artifacts": dict(artifacts.OPTIONS, required=False),
+                    "config": {"type": "dict"},
+                    "images": {"type": "list", "elements": "str"},
+                },
+            },
+            "soak_s": {"type": "int", "default": 180},
+            "start_timeout_s": {"type": "int", "default": 300},
+            "verify_timeout_s": {"type": "int", "default": 600},
+            "deadline_s": {"type": "int", "default": 1200},
+            "checks": {"type": "list", "elements": "dict", "default": []},
+            "wait_s": {"type": "int", "default": 0},
+            "start": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    steps = Steps()
+    run(module, lambda module: body(module, steps), steps.results)
+
+
+if __name__ == "__main__":
+    main()
