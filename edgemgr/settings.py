@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,22 @@ class Settings(BaseSettings):
     bundle_quota_mib: int = Field(
         65536, ge=1, description="Room that bundles and releases may take in state_dir together, in MiB."
     )
+    backup_interval_s: float = Field(
+        86400.0, ge=0, description="How often a site with k3s is backed up by itself, in seconds; 0: never."
+    )
+    backup_node_keep: int = Field(3, ge=1, le=100, description="Backups that a node keeps itself.")
+    backup_at_least: int = Field(
+        3, ge=1, description="The newest backups of a site, which stay here whatever their age."
+    )
+    backup_at_most: int = Field(30, ge=1, description="Backups of a site that are kept here at most.")
+    backup_max_age_s: float = Field(
+        90 * 86400.0, gt=0, description="Age above which a backup goes, unless it is one of the newest, in seconds."
+    )
+    renew_window: str | None = Field(
+        None,
+        description="Hours in which k3s may be restarted to renew certificates that are due, by each site's own clock,"
+        " such as `sat,sun 01:00-05:00`; unset: never by itself.",
+    )
     lab_dir: Path = Field(Path("/var/lib/edgemgr-lab"), description="Simulated sites: base tree, disks, CSV.")
     listen: str = Field("127.0.0.1:8080", description="Address and port of the console.")
 
@@ -109,6 +126,16 @@ class Settings(BaseSettings):
     def incoming_dir(self) -> Path:
         """Where bundles lie while they are taken in; nobody else can look into it."""
         return self.state_dir / "incoming"
+
+    @property
+    def backup_age(self) -> timedelta:
+        """How old a site's newest backup may be: two intervals, or a week where none are taken by themselves."""
+        return timedelta(seconds=2 * self.backup_interval_s or 7 * 86400.0)
+
+    @property
+    def backup_dir(self) -> Path:
+        """Where the sites' backup stores lie."""
+        return self.state_dir / "backups"
 
     @property
     def trust_dir(self) -> Path:

@@ -30,6 +30,9 @@ OutputOption = Annotated[
     Output, typer.Option("-o", "--output", help="Form of the output: table, json, jsonl, yaml or name.")
 ]
 
+#: Which sites a command means: names, labels, filter, all of them.
+Choice = tuple[list[str] | None, str | None, str | None, bool]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -85,7 +88,7 @@ def bootstrap(
             hint="Add --version; `edgemgr release list` shows what is there.",
             code="E-OP-VERSION",
         )
-    params = {"version": version, "k3s_config": _read_config(config)}
+    params = {"version": version, "k3s_config": read_config(config)}
     ask_for(
         OperationKind.BOOTSTRAP,
         params,
@@ -168,23 +171,26 @@ def reset(
         deadline=deadline,
         dry_run=dry_run,
         output=output,
-        confirm=not yes,
+        confirm=None if yes else "reset removes k3s, its workloads and their data from",
     )
 
 
 def ask_for(
     kind: OperationKind,
     params: dict[str, Any],
-    choice: tuple[list[str] | None, str | None, str | None, bool],
+    choice: Choice,
     *,
     wait: bool,
     timeout: str,
     deadline: str | None,
     dry_run: bool,
     output: Output,
-    confirm: bool = False,
+    confirm: str | None = None,
 ) -> None:
-    """Ask for one kind of operation on the sites of a choice, and wait for it where that was wished."""
+    """Ask for one kind of operation on the sites of a choice, and wait for it where that was wished.
+
+    With `confirm` the operator is asked before: it says what happens, and the sites follow.
+    """
     from edgemgr.app import open_app
     from edgemgr.cli.choice import chosen_sites, confirm_sites
     from edgemgr.cli.wait import wait_for
@@ -201,7 +207,7 @@ def ask_for(
             _tell(Asked(kind.value, None, tuple(name for _, name in sites), params, dry_run=True), output)
             return
         if confirm:
-            confirm_sites(f"{kind.value} removes k3s, its workloads and their data from", [name for _, name in sites])
+            confirm_sites(confirm, [name for _, name in sites])
         with app.database.write() as session:
             request = submit(
                 session, kind, params, [number for number, _ in sites], actor=current_actor(), deadline_s=deadline_s
@@ -215,7 +221,12 @@ def ask_for(
     raise typer.Exit(status)
 
 
-def _read_config(path: Path | None) -> dict[str, Any]:
+def read_config(path: Path | None) -> dict[str, Any]:
+    """The k3s options of a YAML file; none without a file.
+
+    Raises:
+        UsageError: it cannot be read, or is no mapping (E-OP-CONFIG).
+    """
     if path is None:
         return {}
     import yaml

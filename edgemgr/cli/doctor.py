@@ -66,6 +66,8 @@ def _findings() -> Iterator[Finding]:
     yield _sqlite()
     settings = load_settings()
     yield Finding("configuration", "ok", str(config_file()) if config_file().exists() else "defaults and environment")
+    if settings.renew_window is not None:
+        yield _renewals(settings.renew_window)
     yield from _state(settings)
     yield _program("ansible", "ansible-playbook", "--version")
     yield _program("ssh", "ssh", "-V")
@@ -83,6 +85,16 @@ def _sqlite() -> Finding:
     return Finding(
         "sqlite", "bad", f"{version} can corrupt a WAL database", f"Install pysqlite3 with SQLite ≥ {wanted}."
     )
+
+
+def _renewals(hours: str) -> Finding:
+    from edgemgr.model.window import Window
+
+    try:
+        Window.parse(hours, None)
+    except EdgemgrError as exc:
+        return Finding("renewals", "bad", f"renew_window: {exc.message}; no certificate is renewed by itself", exc.hint)
+    return Finding("renewals", "ok", f"k3s is restarted for certificates that are due: {hours or 'at any time'}")
 
 
 def _state(settings: Settings) -> Iterator[Finding]:

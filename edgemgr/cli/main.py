@@ -13,10 +13,13 @@ import typer
 from edgemgr import __version__
 from edgemgr.cli import (
     ask,
+    backup,
     bundle,
+    certificates,
     database,
     doctor,
     event,
+    expiry,
     group,
     kubectl,
     lab,
@@ -28,6 +31,7 @@ from edgemgr.cli import (
     site,
     site_trust,
     stage,
+    tidy,
     upgrade,
     worker,
 )
@@ -72,6 +76,10 @@ app.add_typer(receipt.app, name="receipt")
 ask.register(app)
 app.add_typer(stage.app, name="stage")
 upgrade.register(app)
+expiry.register(app)
+app.add_typer(certificates.app, name="certificates")
+tidy.register(app)
+app.add_typer(backup.app, name="backup")
 app.add_typer(operation.app, name="operation")
 app.add_typer(queue.app, name="queue")
 app.add_typer(event.app, name="event")

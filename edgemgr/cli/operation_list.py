@@ -51,7 +51,8 @@ def list_(
     ] = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only what has not ended.")] = False,
     kind: Annotated[
-        list[OperationKind] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")
+        list[OperationKind] | None,
+        typer.Option("--kind", metavar="KIND", help="Only of this kind, such as backup; may be repeated."),
     ] = None,
     waiting_for: Annotated[
         WaitingFor | None, typer.Option("--waiting-for", help="Only what is queued and waits for this.")

@@ -93,6 +93,13 @@ def prune(
         return _apply(shelf.database, store, site_id, rule, clock())
 
 
+def would_go(database: Database, site_id: int, rule: Retention, now: datetime) -> list[int]:
+    """The attempts of the backups that the rule lets go now, oldest first."""
+    with database.read() as session:
+        rows = backups.of_site(session, site_id)
+    return removable([Aged(row.attempt, row.pulled_at, row.is_held) for row in rows], rule, now)
+
+
 def _note(database: Database, store: BackupStore, site_id: int, added: dict[str, int], now: datetime) -> None:
     """Note every backup of the store that is not: the new one, and any whose note a kill or a restore has lost."""
     with database.write() as session:
@@ -117,10 +124,10 @@ def _note(database: Database, store: BackupStore, site_id: int, added: dict[str,
 
 
 def _apply(database: Database, store: BackupStore, site_id: int, rule: Retention, now: datetime) -> list[int]:
-    with database.read() as session:
-        rows = backups.of_site(session, site_id)
-    gone = removable([Aged(row.attempt, row.pulled_at, row.is_held) for row in rows], rule, now)
+    gone = would_go(database, site_id, rule, now)
     if gone:
+        with database.read() as session:
+            rows = backups.of_site(session, site_id)
         # Bytes first: cut off in between, the same ones go again.
         store.remove([row.digest for row in rows if row.attempt in gone])
         with database.write() as session:

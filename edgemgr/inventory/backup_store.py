@@ -145,14 +145,24 @@ class BackupStore:
         Raises:
             BackupStoreError: there is no such backup (E-BACKUP-UNKNOWN), or it is damaged (E-BACKUP-STORE-DAMAGED).
         """
+        return read_manifest(self.manifest_text(digest))
+
+    def manifest_text(self, digest: str) -> bytes:
+        """The same, as the node has written it.
+
+        Raises:
+            As `manifest`.
+        """
         try:
             sealed = (self._place / "roots" / digest).read_bytes()
         except FileNotFoundError as exc:
             raise unknown(self._site, digest) from exc
         try:
-            return read_manifest(self._key.open_sealed(sealed, what=b"root|" + digest.encode()))
+            text = self._key.open_sealed(sealed, what=b"root|" + digest.encode())
+            read_manifest(text)
         except ValueError as exc:
             raise damaged(self._site, f"its manifest: {exc}") from exc
+        return text
 
     def verify(self, digest: str) -> None:
         """Read every block of a backup back; raises as `commit` and `manifest`."""

@@ -41,7 +41,7 @@ class BackupDamagedError(SiteError):
     """The backup on the node is not what it was when it was taken."""
 
     code = "E-BACKUP-DAMAGED"
-    retry = Retry.BUDGETED
+    retry = Retry.NEVER
 
 
 class BlockSink(Protocol):

@@ -2,7 +2,8 @@
 
 It is sent as it stands (links/ending.py) and run as root; arguments: lock file, fence record, attempt. What it ends is
 named by the fence's lock file: the process with that number and that start, and those below it in the same session.
-k3s, which the node's service manager starts, is never one of them.
+k3s, which the node's service manager starts, is never one of them; nor is a holder that says that it lives on: an
+upgrade that was begun is not ended by anybody (module_utils/fence.py of the collection).
 
 A process of the attempt that has not come as far as the lock is stopped by the fence's record: it says afterwards that
 a newer attempt was here. The record is written only under the lock, so that it can never fall.
@@ -35,7 +36,7 @@ def holder(lock: str) -> dict[str, Any] | None:
     process = stat_of(pid)
     if process is None or process["started"] != started:
         return None
-    return {"pid": pid, "attempt": attempt}
+    return {"pid": pid, "attempt": attempt, "lives_on": named.get("lives_on") is True}
 
 
 def stat_of(pid: int) -> dict[str, int] | None:
@@ -68,7 +69,7 @@ def family(pid: int) -> list[int]:
 def end(lock: str, attempt: int) -> int:
     """Kill the holder if his attempt is this one or an older one; returns how many processes were ended."""
     named = holder(lock)
-    if named is None or named["attempt"] > attempt:
+    if named is None or named["attempt"] > attempt or named["lives_on"]:
         return 0
     members = family(named["pid"])
     for pid in members:
@@ -113,8 +114,8 @@ def main(lock: str, record: str, attempt: int) -> int:
             raise_record(record, attempt)
             return ended
         named = holder(lock)
-        if named is not None and named["attempt"] > attempt:
-            return ended  # a newer attempt is at work: its fence is the higher one
+        if named is not None and (named["attempt"] > attempt or named["lives_on"]):
+            return ended  # a newer attempt is at work, whose fence is the higher one; or an upgrade, which bars us all
         ended += end(lock, attempt)
         time.sleep(PAUSE_S)
     return -1

@@ -92,7 +92,8 @@ class AttemptResult:
     changed: bool = False
     retry: Retry = Retry.BUDGETED  #: NEVER: a repeat cannot help (host key, bundle, configuration)
     observation: Observation | None = None
-    resume_at: datetime | None = None  #: it only waits for this moment, when its transfer window opens
+    resume_at: datetime | None = None  #: it only waits for this moment, and nothing has failed
+    resume_for: WaitingFor = WaitingFor.WINDOW  #: why it waits until then
     advanced: bool = False  #: before the link was lost it brought the work on, and so may the next one
 
 

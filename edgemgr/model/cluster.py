@@ -39,6 +39,22 @@ class UpdateStatus(StrEnum):
     UNKNOWN = "unknown"  #: nothing desired or nothing observed
 
 
+#: Reported facts that hold also while the API is down, and count most then: they stay until newer ones come.
+LASTING_FACTS = frozenset(
+    {
+        "ca_expires_at",
+        "certificate_expires_at",
+        "checked_at",
+        "datastore",
+        "datastore_bytes",
+        "disk_free_bytes",
+        "disk_size_bytes",
+        "kubelet_version",
+        "leaf_expires_at",
+    }
+)
+
+
 @dataclass(frozen=True)
 class Observation:
     """A timestamped set of facts from a probe or from a playbook's report."""

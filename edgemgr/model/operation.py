@@ -14,17 +14,28 @@ from edgemgr.model.timestamp import UtcDateTime, utc_now
 
 
 class OperationKind(StrEnum):
-    """What can be asked of a site; each has a playbook of that name, except `probe` and `stage`."""
+    """What can be asked of a site; each has a playbook of that name, except `probe`, `pull` and `stage`."""
 
     PROBE = "probe"  #: look, through SSH and the Kubernetes API; changes nothing
     BOOTSTRAP = "bootstrap"  #: bring k3s to the wanted version on a site that has none, or converge the same version
     VERIFY = "verify"  #: look thoroughly, on the node itself; changes nothing
     RESET = "reset"  #: remove k3s and everything that we put there
+    BACKUP = "backup"  #: take a backup of the cluster and keep it on the node; a `pull` follows
+    PULL = "pull"  #: bring the newest backup of a node to the appliance
+    RESTORE = "restore"  #: bring a cluster back from a backup, on its node or on one that replaces it
+    ROTATE_CERTIFICATES = "rotate-certificates"  #: have k3s renew its leaf certificates, by a restart or with new keys
     STAGE = "stage"  #: bring what a bundle holds for a site into its node's content store; disturbs nothing
+    TIDY = "tidy"  #: remove what old versions of k3s have left on a node, and make its datastore smaller
+    UPGRADE = (
+        "upgrade"  #: bring k3s to a version of a staged bundle; the node does it by itself and goes back if it must
+    )
 
 
 #: Kinds that move bytes for hours or days: workers carry them in a lane of their own, beside everything else.
-TRANSFER_KINDS = (OperationKind.STAGE,)
+TRANSFER_KINDS = (OperationKind.STAGE, OperationKind.PULL)
+
+#: The code of an operation that waits while the node carries it out by itself, and tells its result later.
+GOES_ON = "E-OP-GOES-ON"
 
 
 class OperationState(StrEnum):

@@ -9,6 +9,7 @@ from edgemgr.model import (
     backup,
     bundle,
     cluster,
+    disk_history,
     event,
     limit,
     operation,
@@ -42,5 +43,6 @@ TABLES = (
     work_order.WorkOrder,
     work_order.WorkOrderSite,
     backup.Backup,
+    disk_history.DiskHistory,
 )
 METADATA = SQLModel.metadata

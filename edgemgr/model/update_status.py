@@ -6,7 +6,14 @@ from edgemgr.model.cluster import UpdateStatus
 from edgemgr.model.operation import OperationKind
 
 #: Kinds whose running operation makes a site *updating*; the others only look.
-CHANGING_KINDS = (OperationKind.BOOTSTRAP, OperationKind.RESET)
+CHANGING_KINDS = (
+    OperationKind.BOOTSTRAP,
+    OperationKind.RESET,
+    OperationKind.RESTORE,
+    OperationKind.ROTATE_CERTIFICATES,
+    OperationKind.TIDY,
+    OperationKind.UPGRADE,
+)
 
 
 def update_status(*, wanted: str | None, observed: str | None, is_changing: bool) -> UpdateStatus:

@@ -6,8 +6,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from edgemgr.model.bundle_name import BundleName
+
 #: So long a hop may take on the node before it rolls itself back, unless its plan says otherwise.
 HOP_DEADLINE_S = 1200
+#: So long all has to be well before a version is accepted; so long it may take until then. The module `upgrade` of the
+#: collection has the same.
+SOAK_S, SETTLE_S = 180, 600
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for, of many sites at once."""
+
+    bundle: BundleName
+    version: str | None = None  #: of k3s; None: the newest of the bundle
+    hours: str | None = None  #: in which sites may be disturbed, each by its own clock; None: at any time
 
 
 @dataclass(frozen=True)

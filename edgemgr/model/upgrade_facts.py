@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from edgemgr.model.cluster import Health, Reachability
 from edgemgr.model.release import Arch
 from edgemgr.model.site import DEFAULT_USER, Trust
+from edgemgr.model.told import Told
 
 #: What was observed longer ago says how the site was, not how it is.
 FRESH = timedelta(hours=1)
@@ -27,7 +27,7 @@ class OpenChange:
 
 
 @dataclass(frozen=True)
-class UpgradeFacts:
+class UpgradeFacts(Told):
     """One site: what an operator said, what was observed, and what is under way."""
 
     site_id: int
@@ -46,7 +46,6 @@ class UpgradeFacts:
     k3s_version: str = ""
     seen_arch: str = ""
     os: str = ""
-    told: Mapping[str, Any] = field(default_factory=dict)  #: everything else that the site reported
     changes: tuple[OpenChange, ...] = ()
     config: Mapping[str, Any] | None = None  #: k3s options of the bootstrap that succeeded last; None: there was none
 
@@ -64,23 +63,3 @@ class UpgradeFacts:
     def is_fresh(self, now: datetime) -> bool:
         """Whether the last observation is of now."""
         return self.observed_at is not None and now - self.observed_at <= FRESH
-
-    def number(self, key: str) -> int | None:
-        """A reported number that is not negative; None for anything else."""
-        value = self.told.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return int(value) if math.isfinite(value) and value >= 0 else None
-
-    def text(self, key: str) -> str:
-        """A reported text; empty for anything else."""
-        value = self.told.get(key)
-        return value if isinstance(value, str) else ""
-
-    def moment(self, key: str) -> datetime | None:
-        """A reported time; None for anything else."""
-        try:
-            found = datetime.fromisoformat(self.text(key))
-        except ValueError:
-            return None
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found

@@ -11,6 +11,7 @@ from edgemgr.model.operation import OperationKind
 from edgemgr.model.site import Site
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.work_order import ORDER_KEY
+from edgemgr.operations.k3s_files import k3s_files
 from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.settings import Settings
 from edgemgr.store import appliance_keys, releases
@@ -58,16 +59,5 @@ class Bootstrap(OperationSpec):
             "edge_order_key": key.public_key if key else "",
             "edge_k3s_version": params.version,
             "edge_k3s_config": params.k3s_config,
-            "edge_artifacts": [
-                {
-                    "part": file.part,
-                    "arch": file.arch,
-                    "name": file.name,
-                    "digest": file.digest,
-                    "size_bytes": file.size_bytes,
-                    "path": str(settings.release_dir / "sha256" / file.digest),
-                }
-                for file in releases.files_of(session, params.version)
-                if site.arch in (None, file.arch)
-            ],
+            "edge_artifacts": k3s_files(session, params.version, site, settings),
         }

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from edgemgr.model.operation import OperationKind
+from edgemgr.operations.backup import Backup
 from edgemgr.operations.bootstrap import Bootstrap
 from edgemgr.operations.probe import Probe
+from edgemgr.operations.pull import Pull
 from edgemgr.operations.reset import Reset
+from edgemgr.operations.restore import Restore
+from edgemgr.operations.rotate_certificates import RotateCertificates
 from edgemgr.operations.spec import OperationSpec
 from edgemgr.operations.stage import Stage
+from edgemgr.operations.tidy import Tidy
+from edgemgr.operations.upgrade import Upgrade
 from edgemgr.operations.verify import Verify
 
 SPECS: dict[OperationKind, OperationSpec] = {
-    spec.kind: spec for spec in (Probe(), Bootstrap(), Verify(), Reset(), Stage())
+    spec.kind: spec
+    for spec in (
+        Probe(),
+        Bootstrap(),
+        Verify(),
+        Reset(),
+        Stage(),
+        Upgrade(),
+        Backup(),
+        Pull(),
+        Restore(),
+        RotateCertificates(),
+        Tidy(),
+    )
 }
 
 

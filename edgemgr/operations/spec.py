@@ -32,6 +32,7 @@ class OperationSpec(ABC):
     max_lost: ClassVar[int] = 3  #: so many times its worker may vanish
     priority: ClassVar[int] = Priority.INTERACTIVE
     changes_site: ClassVar[bool] = True
+    follow_up: ClassVar[OperationKind | None] = None  #: asked for, as part of the same request, once this succeeded
 
     def batch_key(self, params: Params) -> str:
         """Operations with the same key may travel together."""

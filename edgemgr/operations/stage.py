@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from edgemgr.bundles import faults
-from edgemgr.errors import ConflictError
-from edgemgr.model.bundle import Bundle, BundleState
+from edgemgr.bundles.usable import must_be_usable
+from edgemgr.model.bundle import Bundle
 from edgemgr.model.bundle_name import BundleName
 from edgemgr.model.operation import OperationKind, Priority
 from edgemgr.model.site import Site
@@ -48,16 +48,7 @@ class Stage(OperationSpec):
 
     def check(self, session: Session, params: Params) -> None:
         """The bundle must have been taken in, and must be valid today or have been accepted by an administrator."""
-        bundle = _bundle(session, params)
-        if bundle.state != BundleState.IMPORTED.value:
-            raise ConflictError(
-                f"bundle {bundle.name} has not been taken in whole",
-                hint="Run `edgemgr bundle import` with its file again: it goes on where it stopped.",
-                code="E-BUNDLE-BUSY",
-            )
-        now = utc_now()
-        if bundle.expires_at <= now and not bundle.accepted_reason:
-            raise faults.expired("bundle", bundle.expires_at, now)
+        must_be_usable(_bundle(session, params), utc_now())
 
     def check_sites(self, session: Session, params: Params, sites: Sequence[Site]) -> None:
         """It must hold the architecture of every site that is known, and upgrade from what runs there."""

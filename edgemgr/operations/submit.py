@@ -66,9 +66,10 @@ def submit(
     actor: str,
     deadline_s: float | None = None,
     priority: int | None = None,
+    request: str | None = None,
     now: datetime | None = None,
 ) -> Request:
-    """Queue one operation for each site.
+    """Queue one operation for each site; as part of an older `request` where it follows from that.
 
     Raises:
         UsageError: no site, or parameters that cannot be carried out anywhere. Nothing is queued then.
@@ -77,7 +78,7 @@ def submit(
     spec = SPECS[kind]
     wanted, found = check(session, kind, params, site_ids)
     now = now or utc_now()
-    request = Request(secrets.token_hex(6), kind, tuple(site_ids))
+    asked = Request(request or secrets.token_hex(6), kind, tuple(site_ids))
     operations.submit(
         session,
         [
@@ -93,11 +94,11 @@ def submit(
             )
             for site in found
         ],
-        request=request.id,
+        request=asked.id,
         actor=actor,
         deadline_at=now + timedelta(seconds=deadline_s or spec.deadline_s),
         now=now,
     )
     for site in found:
         spec.desire(site, wanted)
-    return request
+    return asked

@@ -13,6 +13,7 @@ from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.operation import OperationKind
 from edgemgr.queue.errand import Errand
 from edgemgr.queue.fault import internal_fault, result_of
+from edgemgr.queue.pulling import pull
 from edgemgr.queue.staging import stage
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def probe(errand: Errand) -> AttemptResult:
 
 DIRECT: Mapping[OperationKind, Callable[[Errand], AttemptResult]] = {
     OperationKind.PROBE: probe,
+    OperationKind.PULL: pull,
     OperationKind.STAGE: stage,
 }
 

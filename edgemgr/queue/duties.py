@@ -1,4 +1,7 @@
-"""What one worker does for all that serve the same zones: watching, deadlines, pauses, history. And every one: logs."""
+"""What one worker does for all that serve the same zones: watching, deadlines, pauses, history, backups, care.
+
+And every one: logs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgemgr.errors import StoreError
-from edgemgr.queue import reaper
+from edgemgr.queue import reaper, renewal_rounds
+from edgemgr.queue.backup_rounds import ROUND_S, ask_for_backups
 from edgemgr.queue.clock import QueueClock
 from edgemgr.queue.heart import Heart
 from edgemgr.queue.log_sweep import LogSweep
@@ -44,6 +48,11 @@ class Duties:
             (Every(10.0), lambda: reaper.expire(self.database, self.clock)),
             (Every(10.0), lambda: reaper.clip_pauses(self.database, self.clock)),
             (Every(4.0), retention.turn),
+            (Every(ROUND_S), lambda: ask_for_backups(self.database, self.settings, self.clock.now())),
+            (
+                Every(renewal_rounds.ROUND_S),
+                lambda: renewal_rounds.ask_for_renewals(self.database, self.settings, self.clock.now()),
+            ),
         )
         every_log_sweep = Every(2.0)
         while not ended.wait(LOOK_S):

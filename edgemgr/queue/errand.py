@@ -1,4 +1,4 @@
-"""Errand: one attempt of a kind that needs no playbook, with what it takes to carry it."""
+"""Errand: what of an attempt needs no playbook, with what it takes to carry it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from edgemgr.model.target import Target
 from edgemgr.settings import Settings
 from edgemgr.store.claim import Claimed
 from edgemgr.store.database import Database
+from edgemgr.vault.vault import Vault
 
 
 @dataclass(frozen=True)
 class Errand:
-    """What a function for such a kind is given. Both questions are quick and may be asked often."""
+    """What a function for it is given. Both questions are quick and may be asked often."""
 
     database: Database
     settings: Settings
     claimed: Claimed
     target: Target
+    vault: Vault
     is_canceled: Callable[[], bool]  #: it is to end now
     gives_way: Callable[[], bool]  #: it is to end soon: something of a higher priority waits for this site
 

@@ -23,8 +23,9 @@ from edgemgr.queue.slots import PATIENCE_S, Held, slots_of
 from edgemgr.runner.ansible import run_batch
 from edgemgr.runner.batch import Batch, HandOver, SiteRun
 from edgemgr.settings import Settings
+from edgemgr.store import attempts
 from edgemgr.store.claim import Claimed
-from edgemgr.store.database import Database
+from edgemgr.store.database import Database, Session
 from edgemgr.vault.vault import Vault
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class Player:
             return {
                 "edge_site": site.name,
                 "edge_attempt": item.attempt.id,
+                "edge_first_attempt": _first_attempt(session, item),
+                "edge_operation": f"{item.operation.request}-{item.operation.id}",
                 "edge_arch": site.arch or "",
                 **self.spec.variables(session, params, site, self.settings),
             }
@@ -150,3 +153,8 @@ class Player:
             logger.exception("%s: what attempt %d left there was not ended", target.name, attempt_id)
         else:
             logger.info("%s: %d processes of attempt %d ended", target.name, ended, attempt_id)
+
+
+def _first_attempt(session: Session, item: Claimed) -> int:
+    """By this number the node knows what an earlier attempt of the same operation has begun there."""
+    return attempts.first_of(session, item.operation.id or 0) if item.attempt.number > 1 else item.attempt.id or 0

@@ -83,7 +83,7 @@ def decide(result: AttemptResult, spent: Spent, now: datetime, draw: Callable[[f
         return RetryDecision(OperationState.FAILED, costs_attempt=costs_attempt, costs_loss=costs_loss)
     reached = result.outcome is not Outcome.UNREACHABLE or result.advanced
     if result.resume_at is not None:
-        return RetryDecision(OperationState.QUEUED, not_before=result.resume_at, waiting_for=WaitingFor.WINDOW)
+        return RetryDecision(OperationState.QUEUED, not_before=result.resume_at, waiting_for=result.resume_for)
     return RetryDecision(
         OperationState.QUEUED,
         not_before=now + _pause(row.pause_s, spent.attempts if reached else spent.unreached, draw),

@@ -1,4 +1,7 @@
-"""Settling: the evidence of an attempt ends it, advances its operation and updates what we know of the site."""
+"""Settling: the evidence of an attempt ends it, advances its operation and updates what we know of the site.
+
+What follows from its success is asked for at the same time.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import random
 from datetime import datetime
 
 from edgemgr.model.attempt import AttemptResult, Outcome
-from edgemgr.model.operation import Operation
+from edgemgr.model.operation import Operation, OperationState
 from edgemgr.model.timestamp import utc_now
+from edgemgr.operations.registry import spec_of
+from edgemgr.operations.submit import submit
 from edgemgr.queue.retry import Spent, decide
 from edgemgr.status.apply import apply_observation, note_contact
 from edgemgr.store import attempts
@@ -39,6 +44,11 @@ def settle_attempt(
             note_contact(session, site_id, name, reachable=False, detail=result.message, now=now)
         if result.observation is not None:
             apply_observation(session, site_id, name, result.observation)
+        operation = ending.operation
+        follow_up = spec_of(operation.kind).follow_up
+        if decision.state is OperationState.SUCCEEDED and follow_up is not None:
+            # In the same transaction: a crash loses neither the one nor the other.
+            submit(session, follow_up, {}, [site_id], actor=operation.actor, request=operation.request, now=now)
 
 
 def _spent(operation: Operation) -> Spent:

@@ -63,7 +63,7 @@ def _stage(errand: Errand) -> AttemptResult:
         key = appliance_keys.find(session, ORDER_KEY)
     traffic = traffic_of(errand.database).of_site(parts)
     if not traffic.is_open(utc_now()):
-        return _waits(traffic)
+        return window_closed(traffic)
     if errand.gives_way():
         return GAVE_WAY
     with connect(errand.target, timeout_s=errand.settings.connect_timeout_s) as connection:
@@ -145,11 +145,12 @@ def _send(
     if sent.stop is Stop.CANCELED:
         return CANCELED
     if sent.stop is Stop.WINDOW:
-        return _waits(traffic) if not traffic.is_open(utc_now()) else GAVE_WAY
+        return window_closed(traffic) if not traffic.is_open(utc_now()) else GAVE_WAY
     return None
 
 
-def _waits(traffic: SiteTraffic) -> AttemptResult:
+def window_closed(traffic: SiteTraffic) -> AttemptResult:
+    """It waits for the site's transfer window, at no cost."""
     opens_at = traffic.opens_at(utc_now())
     return AttemptResult(
         Outcome.LOST,

@@ -22,6 +22,7 @@ from edgemgr.queue.direct import carry_out
 from edgemgr.queue.errand import Errand
 from edgemgr.queue.fault import internal_fault, result_of
 from edgemgr.queue.play import Player
+from edgemgr.queue.restoring import bring_backup
 from edgemgr.queue.slots import slots_of
 from edgemgr.queue.staging_ahead import begun, bring_rest
 from edgemgr.queue.turns import turn
@@ -134,11 +135,10 @@ class Carrier:
                 target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
                 if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
                     target = require_life(target, timeout_s=self.settings.connect_timeout_s)
-            if item.operation.kind == OperationKind.BOOTSTRAP:
-                over = self._bring_rest(self._errand(item, target))
-                if over is not None:
-                    self._settle(attempt_id, over)
-                    return None
+            over = self._bring_ahead(self._errand(item, target))
+            if over is not None:
+                self._settle(attempt_id, over)
+                return None
         except HostKeyMismatchError as exc:
             note_mismatch(self.database, item.operation.site_id, exc, actor="queue")
             self._settle(attempt_id, result_of(exc))
@@ -151,12 +151,17 @@ class Carrier:
             return target
         return None
 
-    def _bring_rest(self, errand: Errand) -> AttemptResult | None:
-        rest = begun(errand)
-        if rest is None:
+    def _bring_ahead(self, errand: Errand) -> AttemptResult | None:
+        """Bring what the playbook needs there by a road of its own; None: the playbook may begin."""
+        kind = errand.claimed.operation.kind
+        rest = begun(errand) if kind == OperationKind.BOOTSTRAP else None
+        if rest is None and kind != OperationKind.RESTORE:
             return None
+        within_s = spec_of(kind).timeout_s
         with self._ahead.left():  # over a slow link it takes hours
-            return bring_rest(errand, rest, within_s=spec_of(errand.claimed.operation.kind).timeout_s)
+            return (
+                bring_backup(errand, within_s=within_s) if rest is None else bring_rest(errand, rest, within_s=within_s)
+            )
 
     def _carry_out(self, item: Claimed, target: Target) -> None:
         self._settle(item.attempt.id or 0, carry_out(self._errand(item, target)))
@@ -168,6 +173,7 @@ class Carrier:
             self.settings,
             item,
             target,
+            self.vault,
             is_canceled=lambda: self.is_canceled(attempt_id),
             gives_way=lambda: self.gives_way(attempt_id),
         )

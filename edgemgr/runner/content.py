@@ -38,6 +38,6 @@ def playbook(directory: Path, kind: str) -> Path:
         ContentError: it is not there.
     """
     path = directory / f"{kind}.yml"
-    if not kind.isidentifier() or not path.is_file():
+    if not kind.replace("-", "_").isidentifier() or not path.is_file():
         raise ContentError(f"there is no playbook {path}")
     return path

@@ -2,7 +2,8 @@
 
 The keys that begin with `edge_` are the contract with the collection: `edge_refusals` (preflight's, all at once),
 `edge_code`, `edge_hint` and `edge_retry` (any other failure), `edge_observation` (the report that makes an attempt
-a success; a failed one may carry it too), `edge_steps`, `edge_checks`, `edge_changes` and `edge_log` (for the log).
+a success; a failed one may carry it too), `edge_resume_s` (nothing has failed, but the node goes on by itself: ask it
+again after so many seconds), `edge_steps`, `edge_checks`, `edge_changes` and `edge_log` (for the log).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _LINE_MAX_BYTES = 1024
 _LIST_MAX = 100
 _SECONDS_MAX = 10 * 86400
 _NEW_FILE_MAX_LINES = 12
+_RESUME_S = (5, 3600)  #: whatever a node asks for, it is asked again neither sooner nor later
 
 
 class EventKind(StrEnum):
@@ -67,6 +69,7 @@ class TaskResult:
     details: tuple[str, ...] = ()
     diff: str = ""
     observation: dict[str, Any] | None = None
+    resume_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,15 @@ def _result(res: Mapping[str, Any]) -> TaskResult:
         ),
         diff=_diff(res.get("diff")),
         observation=observation if isinstance(observation, dict) else None,
+        resume_s=_resume_s(res.get("edge_resume_s")),
     )
+
+
+def _resume_s(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    least, most = _RESUME_S
+    return min(max(value, least), most)
 
 
 def _refusal(item: Mapping[str, Any]) -> Refusal:

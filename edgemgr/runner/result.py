@@ -7,12 +7,13 @@ cannot be read alike, and "successful", rc 0, when no host matched. Success need
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from edgemgr.errors import EdgemgrError, Retry
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.cluster import Health, Observation
+from edgemgr.model.operation import GOES_ON, WaitingFor
 from edgemgr.runner.events import EventKind, RunnerEvent, TaskResult
 from edgemgr.runner.plain import text
 from edgemgr.runner.ssh_faults import when_raw, when_unreachable
@@ -51,6 +52,8 @@ def by_event(event: RunnerEvent, *, site: str, changed: bool, now: datetime) -> 
             return replace(_failed(event, site, changed=changed), observation=_reported(result, now))
         case EventKind.OK if result.observation is not None:
             return AttemptResult(Outcome.SUCCEEDED, changed=changed, observation=_reported(result, now))
+        case EventKind.OK if result.resume_s is not None:
+            return _goes_on(result, result.resume_s, changed=changed, now=now)
         case _:
             return None
 
@@ -107,6 +110,20 @@ def _failed(event: RunnerEvent, site: str, *, changed: bool) -> AttemptResult:
         hint=result.hint or f"The task was {where!r}; `edgemgr operation logs` shows all that it said.",
         changed=changed,
         retry=result.retry,
+    )
+
+
+def _goes_on(result: TaskResult, resume_s: int, *, changed: bool, now: datetime) -> AttemptResult:
+    """The node is at work without us: nothing has failed, and nothing is known yet. It costs time only."""
+    return AttemptResult(
+        Outcome.LOST,
+        code=GOES_ON,
+        message=result.message or "the node goes on by itself",
+        hint="It needs no link for that; its result is asked for again and again.",
+        changed=changed,
+        retry=Retry.FREE,
+        resume_at=now + timedelta(seconds=resume_s),
+        resume_for=WaitingFor.BACKOFF,
     )
 
 

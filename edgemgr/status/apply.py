@@ -1,14 +1,17 @@
-"""The only writer of Cluster."""
+"""The only writer of Cluster, and of how full its disk was."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from edgemgr.model.cluster import Cluster, Health, Observation, Reachability
+from edgemgr.model.cluster import LASTING_FACTS, Cluster, Health, Observation, Reachability
+from edgemgr.model.disk_history import with_point
 from edgemgr.model.event import Reason
-from edgemgr.store import clusters, events
+from edgemgr.model.told import Told
+from edgemgr.store import clusters, disk_histories, events
 from edgemgr.store.database import Session
 
 _GOOD = frozenset({Health.HEALTHY.value, Health.UNKNOWN.value})
@@ -64,6 +67,7 @@ def apply_observation(session: Session, site_id: int, site_name: str, observatio
         return
     before = cluster.health
     _copy(observation, cluster)
+    _note_disk(session, site_id, observation)
     if before == cluster.health:
         return
     why = f": {observation.health_reason}" if observation.health_reason else ""
@@ -87,5 +91,22 @@ def _copy(observation: Observation, cluster: Cluster) -> None:
     cluster.arch = observation.arch or cluster.arch
     cluster.os = observation.os or cluster.os
     cluster.cluster_id = observation.cluster_id
-    # A probe sees less than a report: what it is silent about stays, as long as there is a k3s.
-    cluster.facts = {**cluster.facts, **observation.facts} if observation.k3s_version else observation.facts
+    cluster.facts = {**_staying(observation, cluster), **observation.facts}
+
+
+def _note_disk(session: Session, site_id: int, observation: Observation) -> None:
+    """Keep how full the disk was, by our own clock, where the look told it."""
+    seen = Told(told=observation.facts)
+    free, size = seen.number("disk_free_bytes"), seen.number("disk_size_bytes")
+    if free is not None and size and free <= size:
+        history = disk_histories.of_site(session, site_id)
+        history.points = with_point(history.points, observation.observed_at, size - free)
+
+
+def _staying(observation: Observation, cluster: Cluster) -> dict[str, Any]:
+    """Facts of before that hold on: a probe sees less than a report, and a k3s in trouble tells less of itself."""
+    if observation.k3s_version:
+        return cluster.facts
+    if observation.health is Health.FAILING:
+        return {name: value for name, value in cluster.facts.items() if name in LASTING_FACTS}
+    return {}  # k3s is gone

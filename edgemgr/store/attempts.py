@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, bindparam, literal, or_
+from sqlalchemy import Select, bindparam, func, literal, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -26,6 +26,11 @@ def held(session: Session, worker_id: str) -> dict[int, bool]:
     """What a worker holds: attempt → whether it is asked to stop."""
     found = session.execute(_HELD, {"worker_id": worker_id})
     return {attempt_id: cancel for attempt_id, cancel in found if attempt_id is not None}
+
+
+def first_of(session: Session, operation_id: int) -> int:
+    """The number of an operation's first attempt, which stays the same over all of its repeats."""
+    return session.exec(select(func.min(Attempt.id)).where(Attempt.operation_id == operation_id)).one() or 0
 
 
 def outranked(session: Session, worker_id: str, *, now: datetime) -> frozenset[int]:

@@ -7,7 +7,11 @@ from datetime import datetime
 
 from sqlmodel import Session, col, delete, func, select
 
+from edgemgr.errors import NotFoundError
 from edgemgr.model.backup import Backup
+from edgemgr.model.cluster import Cluster, Reachability
+from edgemgr.model.operation import Operation, OperationKind
+from edgemgr.model.site import Site
 from edgemgr.store.queries import in_chunks
 
 
@@ -34,6 +38,46 @@ def hold(session: Session, site_id: int, attempt: int, *, is_held: bool) -> bool
         backup.is_held = is_held
         session.add(backup)
     return backup is not None
+
+
+def get(session: Session, backup_id: int) -> tuple[Backup, str]:
+    """A backup by its number on this appliance, and the name of its site.
+
+    Raises:
+        NotFoundError: there is none (E-BACKUP-UNKNOWN).
+    """
+    row = session.exec(
+        select(Backup, Site.name).join(Site, col(Site.id) == col(Backup.site_id)).where(Backup.id == backup_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"this appliance holds no backup {backup_id}",
+            hint="`edgemgr backup list` shows those that are here.",
+            code="E-BACKUP-UNKNOWN",
+        )
+    return row
+
+
+def due_sites(session: Session, before: datetime, *, added_before: datetime, limit: int) -> list[int]:
+    """Sites with k3s that answer and for which no backup was asked for since `before`; longest known first."""
+    asked = select(col(Operation.id)).where(
+        col(Operation.site_id) == col(Cluster.site_id),
+        col(Operation.kind) == OperationKind.BACKUP.value,
+        col(Operation.created_at) > before,
+    )
+    query = (
+        select(col(Cluster.site_id))
+        .join(Site, col(Site.id) == col(Cluster.site_id))
+        .where(
+            col(Cluster.reachability) == Reachability.REACHABLE.value,
+            col(Cluster.k3s_version).is_not(None),
+            col(Site.created_at) < added_before,
+            ~asked.exists(),
+        )
+        .order_by(col(Cluster.site_id))
+        .limit(limit)
+    )
+    return list(session.exec(query))
 
 
 def drop(session: Session, site_id: int, attempts: Collection[int]) -> None:

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from edgemgr.errors import NotFoundError
 from edgemgr.model.cluster import Cluster, Health, Reachability
-from edgemgr.model.operation import ENDED_STATES, Operation, OperationKind, OperationState
+from edgemgr.model.operation import ENDED_STATES, GOES_ON, Operation, OperationKind, OperationState
 from edgemgr.model.selector import EVERY_SITE, Selector
 from edgemgr.model.site import Site, SiteLabel
 from edgemgr.model.update_status import CHANGING_KINDS, update_status
@@ -171,7 +171,10 @@ def _columns() -> Select[Any]:
 
 
 def _site_row(row: Row[Any], labels: dict[str, str], operations: list[Operation]) -> SiteRow:
-    is_changing = any(op.state == OperationState.RUNNING and op.kind in CHANGING_KINDS for op in operations)
+    is_changing = any(
+        op.kind in CHANGING_KINDS and op.is_head and (op.state == OperationState.RUNNING or op.code == GOES_ON)
+        for op in operations
+    )
     return SiteRow(
         id=row.id,
         name=row.name,

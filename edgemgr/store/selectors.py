@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from edgemgr.errors import NotFoundError, ReleaseError
 from edgemgr.model.cluster import Cluster, Health, Reachability, UpdateStatus
-from edgemgr.model.operation import Operation
+from edgemgr.model.operation import GOES_ON, Operation
 from edgemgr.model.selector import Operator, Selector, Term
 from edgemgr.model.selector_text import parse_filter
 from edgemgr.model.site import Group, Site, SiteLabel
@@ -36,7 +36,7 @@ def update_expression() -> ColumnElement[Any]:
     is_changing = exists().where(
         col(Operation.site_id) == col(Site.id),
         HEAD,  # what runs is the head: its index finds it
-        RUNNING,
+        or_(RUNNING, col(Operation.code) == GOES_ON),
         col(Operation.kind).in_([kind.value for kind in CHANGING_KINDS]),
     )
     wanted, observed = func.coalesce(Site.k3s_version, ""), func.coalesce(Cluster.k3s_version, "")

@@ -94,14 +94,15 @@ def _changes(session: Session, site_ids: Sequence[int]) -> dict[int, list[OpenCh
 
 
 def _configs(session: Session, site_ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
-    """The k3s options with which each of these sites was bootstrapped last."""
+    """The k3s options that each of these sites was given last."""
     other = aliased(Operation)
     newest = (
         select(col(other.id))
         .where(
             col(other.site_id) == col(Site.id),
-            col(other.kind) == OperationKind.BOOTSTRAP.value,
+            col(other.kind).in_([OperationKind.BOOTSTRAP.value, OperationKind.UPGRADE.value]),
             col(other.state) == OperationState.SUCCEEDED.value,
+            col(other.params)["k3s_config"].as_string().is_not(None),  # an upgrade may leave them as they are
         )
         .order_by(col(other.id).desc())
         .limit(1)

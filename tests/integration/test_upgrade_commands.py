@@ -1,4 +1,4 @@
-"""`edgemgr upgrade --plan` over a bundle that was really taken in and a thousand sites."""
+"""`edgemgr upgrade` over a bundle that was really taken in: planned for a thousand sites, and asked for."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from edgemgr.app import open_app
 from edgemgr.cli.main import app
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.bundle_import import Importer
-from edgemgr.inventory.upgrade_outlook import Wish, outlook
+from edgemgr.inventory.upgrade_outlook import outlook
 from edgemgr.model.bundle import Bundle
 from edgemgr.model.bundle_name import BundleName
 from edgemgr.model.cluster import Cluster
-from edgemgr.model.operation import Operation
+from edgemgr.model.operation import Operation, Priority
 from edgemgr.model.release import Arch
+from edgemgr.model.release_file import ReleaseFile
 from edgemgr.model.site import Site, SiteLabel
 from edgemgr.model.timestamp import utc_now
-from edgemgr.model.upgrade import PlanState, Preflight
+from edgemgr.model.upgrade import PlanState, Preflight, Wish
+from edgemgr.operations.upgrade import Upgrade, UpgradeParams
 from edgemgr.settings import Settings
 from edgemgr.store.database import Database
 
@@ -256,7 +258,7 @@ def test_options_that_a_version_on_the_way_no_longer_knows_come_from_the_last_bo
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("retail/stable/3", "--all"), "E-UPGRADE-PLAN-ONLY"),
+        (("retail/stable/3", "--all", "--window", "22:00-06:00"), "E-UPGRADE-PLAN-ONLY"),
         (("retail/stable/9", "--plan", "--all"), "E-BUNDLE-UNKNOWN"),
         (("retail", "--plan", "--all"), "E-BUNDLE-NAME"),
         (("retail/stable/3", "--plan"), "E-OP-NO-SITE"),
@@ -303,3 +305,120 @@ def test_many_sites_cost_as_few_statements_as_few(brought: Callable[[int], Datab
     assert len(plans) == count
     assert len([each for each in sent if each.startswith("SELECT")]) == 9
     assert sum(plan.state is PlanState.READY for plan in plans) == 7 * count // 10, "arm64 is carried here"
+
+
+# -- asking for one -----------------------------------------------------------------------------------------
+
+
+def asked(settings: Settings) -> list[Operation]:
+    with open_app(settings) as made, made.database.read() as session:
+        return list(session.exec(select(Operation).where(Operation.kind == "upgrade").order_by(col(Operation.id))))
+
+
+def stage_at(settings: Settings, *names: str) -> None:
+    """Let the bundle lie at these sites."""
+    with open_app(settings) as made, made.database.write() as session:
+        for site in session.exec(select(Site).where(col(Site.name).in_(names))).all():
+            session.add(operation(site.id or 0, "stage", "succeeded", {"bundle": str(NAME)}))
+
+
+def test_an_upgrade_is_asked_for_and_the_version_is_wanted_from_then_on(few: Settings) -> None:
+    done = run(str(NAME), "store-0005", "--version", "v1.34.6+k3s1", "--soak", "1m")
+    assert done.exit_code == 0, done.output
+    (found,) = asked(few)
+    assert (found.params["bundle"], found.params["version"]) == (str(NAME), "v1.34.6+k3s1")
+    assert (found.params["soak_s"], found.params["k3s_config"], found.priority) == (60, None, Priority.INTERACTIVE)
+    with open_app(few) as made, made.database.read() as session:
+        assert session.exec(select(Site.k3s_version).where(Site.name == "store-0005")).one() == "v1.34.6+k3s1"
+
+
+def test_the_hops_are_planned_when_it_is_claimed_with_the_files_of_the_site_s_architecture(few: Settings) -> None:
+    spec = Upgrade()
+    params = UpgradeParams(bundle=str(NAME), version="v1.35.2+k3s1")
+    with open_app(few) as made, made.database.read() as session:
+        site = session.exec(select(Site).where(Site.name == "store-0005")).one()
+        told = spec.variables(session, params, site, few)
+        known = {file.digest for file in session.exec(select(ReleaseFile))}
+    assert [(hop["from_version"], hop["to_version"]) for hop in told["edge_hops"]] == [  # type: ignore[attr-defined]
+        ("v1.33.5+k3s1", "v1.34.6+k3s1"),
+        ("v1.34.6+k3s1", "v1.35.2+k3s1"),
+    ]
+    for hop in told["edge_hops"]:  # type: ignore[attr-defined]
+        assert sorted(each["part"] for each in hop["artifacts"]) == ["binary", "images"]
+        assert {each["digest"] for each in hop["artifacts"]} <= known
+    assert told["edge_refusal"] == {}
+
+
+def test_without_a_way_the_node_is_told_why_as_it_may_have_begun_already(few: Settings) -> None:
+    params = UpgradeParams(bundle="retail/stable/99", version="v1.35.2+k3s1")
+    with open_app(few) as made, made.database.read() as session:
+        site = session.exec(select(Site).where(Site.name == "store-0005")).one()
+        told = Upgrade().variables(session, params, site, few)
+    assert told["edge_hops"] == []
+    assert told["edge_refusal"]["code"] == "E-BUNDLE-UNKNOWN"  # type: ignore[index]
+
+
+def test_a_change_of_the_configuration_alone_is_one_hop_without_files(few: Settings) -> None:
+    params = UpgradeParams(bundle=str(NAME), version="v1.36.0+k3s1", k3s_config={"debug": True})
+    with open_app(few) as made, made.database.read() as session:
+        site = session.exec(select(Site).where(Site.name == "store-0001")).one()
+        (hop,) = Upgrade().variables(session, params, site, few)["edge_hops"]  # type: ignore[misc]
+    assert hop == {
+        "from_version": "v1.36.0+k3s1",
+        "to_version": "v1.36.0+k3s1",
+        "config": {"debug": True},
+        "artifacts": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("store-0000",), "E-UPGRADE-UNSTAGED", "does not lie at store-0000 yet"),
+        (("store-0005", "store-0003"), "E-PRE-DISK", "store-0003 cannot be upgraded: 1.0 GiB were free"),
+        (("--all",), "E-B050", "store-0002 cannot be upgraded"),
+    ],
+)
+def test_one_site_that_cannot_be_upgraded_stops_all_before_anything_moves(
+    few: Settings, words: tuple[str, ...], code: str, said: str
+) -> None:
+    done = run(str(NAME), *words)
+    assert isinstance(done.exception, EdgemgrError)
+    assert (done.exception.code, done.exception.exit_status) == (code, 5)
+    assert said in done.exception.message
+    assert asked(few) == []
+
+
+def test_the_others_go_on_where_that_is_asked(few: Settings) -> None:
+    stage_at(few, *(f"store-{number:04}" for number in range(10)))
+    done = run(str(NAME), "--all", "--skip-blocked")
+    assert done.exit_code == 0, done.output
+    assert "left out: store-0003: 1.0 GiB were free" in done.stderr
+    assert len(asked(few)) == 8
+
+
+def test_a_dry_run_asks_for_nothing(few: Settings) -> None:
+    done = run(str(NAME), "store-0005", "--dry-run", "-o", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["sites"] == ["store-0005"]
+    assert asked(few) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("- name: x\n", "E-OP-PARAMS"), ("name: x\n", "E-OP-CONFIG"), ("- name: x\n  url: ftp://till\n", "E-OP-PARAMS")],
+)
+def test_checks_of_one_s_own_have_to_be_checks(few: Settings, tmp_path: Path, text: str, code: str) -> None:
+    file = tmp_path / "checks.yaml"
+    file.write_text(text)
+    done = run(str(NAME), "store-0005", "--site-checks", str(file))
+    assert isinstance(done.exception, EdgemgrError)
+    assert done.exception.code == code
+
+
+def test_checks_of_one_s_own_travel_with_it(few: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "checks.yaml"
+    file.write_text("- name: till\n  url: http://127.0.0.1:8080/ready\n- name: disk\n  command: [test, -w, /srv]\n")
+    assert run(str(NAME), "store-0005", "--site-checks", str(file)).exit_code == 0
+    (found,) = asked(few)
+    assert [each["name"] for each in found.params["site_checks"]] == ["till", "disk"]

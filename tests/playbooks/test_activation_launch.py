@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     marker,
     node_facts,
     observation,
+    preflight,
     service,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
@@ -60,6 +62,7 @@ def systemd(node_root: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(activation_forward, "JOURNAL_RESERVE_BYTES", 4096)
     monkeypatch.setattr(node_facts, "arch", lambda: "amd64")
     monkeypatch.setattr(observation, "observe", lambda site, version, _: ({"site": site, "k3s_version": version}, []))
+    monkeypatch.setattr(preflight, "check_node", lambda _memory: [])
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/" + name)
     return fake
 
@@ -73,7 +76,8 @@ def machine(systemd: Systemd) -> Machine:
 
 def arguments(**changes: Any) -> dict[str, Any]:
     """The module's arguments; their files lie in the node's store."""
-    return {"fence_wait_s": 0, "wait_s": 0, "start": True, **GOOD.params(), **changes}
+    fixed = {"fence_wait_s": 0, "wait_s": 0, "version": NEW, "refusal": {}, "min_free_mib": 0, "min_memory_mib": 0}
+    return {**fixed, **GOOD.params(), **changes}
 
 
 def call(params: dict[str, Any] | None = None, *, check_mode: bool = False, **changes: Any) -> dict[str, Any]:
@@ -198,9 +202,10 @@ def die() -> None:
 def test_another_upgrade_has_to_wait_for_the_one_under_way(machine: Machine, systemd: Systemd) -> None:
     call()
     with activation_state.alone():
-        with pytest.raises(EdgeError) as caught:
-            call(attempt=ATTEMPT + 5, operation="op-2")
-        assert (caught.value.code, caught.value.retry) == ("E-UPGRADE-BUSY", "budgeted")
+        waits = call(attempt=ATTEMPT + 5, operation="op-2")
+        assert waits["msg"] == "the node carries out the upgrade that was asked for before by itself: it begins"
+        assert (waits["edge_activation"]["operation"], waits["edge_resume_s"] > 0) == ("op-1", True)
+        assert "edge_observation" not in waits
         assert call(attempt=ATTEMPT + 6)["edge_activation"]["state"] == "running"
 
 
@@ -219,9 +224,61 @@ def test_the_verdict_of_the_one_before_is_told_once_more(machine: Machine, syste
     assert result["edge_activation"]["journal"] == []
 
 
-def test_only_asking_starts_nothing(machine: Machine, systemd: Systemd) -> None:
-    assert call(start=False)["edge_activation"] is None
-    assert systemd.asked == []
+def test_as_long_as_there_is_no_verdict_nothing_has_failed_and_nothing_is_reported(
+    machine: Machine, systemd: Systemd
+) -> None:
+    call()
+    machine.at_effect = die
+    with pytest.raises(KeyboardInterrupt):
+        activation_main.carry_out(False, machine.node())
+    result = call(attempt=ATTEMPT + 5)
+    assert result["edge_resume_s"] > 0
+    assert re.fullmatch(r"the node carries out the upgrade by itself: it stands at '[a-z-]+' of hop 1", result["msg"])
+    assert "edge_observation" not in result
+
+
+def test_a_node_that_has_the_version_already_is_left_alone(machine: Machine, systemd: Systemd) -> None:
+    result = call(version=OLD, hops=[])
+    assert result["edge_observation"]["k3s_version"] == OLD
+    assert (result["changed"], systemd.asked, activation_state.ask()) == (False, [], None)
+
+
+def test_without_a_way_it_is_refused_unless_it_was_begun_here(machine: Machine, systemd: Systemd) -> None:
+    none = {"code": "E-UPGRADE-MISSING", "message": "v1.35 is missing", "hint": "Import it."}
+    with pytest.raises(EdgeError) as caught:
+        call(refusal=none, hops=[])
+    assert (caught.value.code, caught.value.retry) == ("E-UPGRADE-MISSING", "never")
+    assert caught.value.details["edge_refusals"] == [{**none, "check": "version"}]
+    call()
+    activation_main.carry_out(False, machine.node())
+    result = call(attempt=ATTEMPT + 5, refusal=none, hops=[])
+    assert result["edge_activation"]["verdict"]["verdict"] == "accepted"
+
+
+def test_a_bootstrap_and_a_reset_wait_for_the_end_of_an_upgrade(machine: Machine, systemd: Systemd) -> None:
+    assert preflight.check_upgrade(is_kept=True).verdict == "pass"
+    call()
+    assert preflight.check_upgrade(is_kept=True).verdict == "pass", "it was not begun, and gives way"
+    with activation_state.alone():
+        assert preflight.check_upgrade(is_kept=True).code == "E-UPGRADE-BUSY"
+        activation_state.withdraw_unbegun()
+        assert activation_state.is_unfinished()
+    activation_state.withdraw_unbegun()
+    assert activation_state.ask() is None
+
+
+def test_a_node_that_needs_hands_may_only_be_reset(machine: Machine, systemd: Systemd) -> None:
+    hold = Path(activation_paths.hold())
+    hold.parent.mkdir(parents=True)
+    hold.touch()
+    assert preflight.check_upgrade(is_kept=True).code == "E-UPGRADE-HANDS"
+    assert preflight.check_upgrade(is_kept=False).verdict == "pass"
+
+
+def test_the_state_s_copies_need_room(machine: Machine, systemd: Systemd) -> None:
+    with pytest.raises(EdgeError) as caught:
+        call(min_free_mib=1 << 40)
+    assert (caught.value.code, activation_state.ask()) == ("E-PRE-DISK", None)
 
 
 def test_check_mode_tells_what_would_be_done_and_writes_nothing(machine: Machine, systemd: Systemd) -> None:

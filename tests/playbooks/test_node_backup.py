@@ -382,11 +382,12 @@ def test_a_damaged_snapshot_of_etcd_is_no_backup(node: Path, tmp_path: Path) -> 
 class FakeModule:
     """What the module asks of AnsibleModule."""
 
-    def __init__(self, attempt: int, *, check_mode: bool = False, keep: int = 2) -> None:
+    def __init__(self, attempt: int, *, number: int = 0, check_mode: bool = False, keep: int = 2) -> None:
         self.check_mode = check_mode
         self.params = {
             "site": "store-1",
             "attempt": attempt,
+            "number": number,
             "fence_wait_s": 0,
             "keep": keep,
             "min_free_mib": 0,
@@ -416,6 +417,18 @@ def test_the_module_takes_keeps_and_tells(node: Path, monkeypatch: pytest.Monkey
     with pytest.raises(EdgeError) as caught:
         module.body(FakeModule(6), Steps())
     assert caught.value.code == "E-FENCE-STALE"
+
+
+def test_a_repeat_of_the_operation_finds_what_its_first_attempt_took(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observation, "observe", lambda *_: ({"health": "healthy"}, []))
+    module.body(FakeModule(5, number=5), Steps())
+    again = Steps()
+    module.body(FakeModule(8, number=5), again)
+    assert again.results()["changed"] is False
+    assert again.found["edge_backup"]["attempt"] == 5
+    assert backup_place.whole() == [5]
 
 
 def test_secrets_are_for_root_alone(node: Path) -> None:

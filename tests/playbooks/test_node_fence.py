@@ -144,3 +144,8 @@ def test_the_lock_names_its_last_holder(node_root: Path) -> None:
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     assert holder == {"attempt": 8000, "pid": os.getpid(), "started": int(started)}
     assert json.loads(Path(layout.LOCK).read_text()) == holder  # it may still be verifying
+
+
+def test_who_lives_on_says_so_and_is_not_ended_with_his_attempt(node_root: Path) -> None:
+    with fence.hold(8000, 0, lives_on=True):
+        assert json.loads(Path(layout.LOCK).read_text())["lives_on"] is True

@@ -20,8 +20,8 @@ def describe(name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
     return {"name": name, "size_bytes": len(data), "sha256": sha256, "lists": lists}, digests
 
 
-def manifest_of(attempt: int, parts: Mapping[str, bytes]) -> bytes:
-    """The manifest of a backup of SQLite with these parts."""
+def manifest_of(attempt: int, parts: Mapping[str, bytes], files: Mapping[str, bytes] | None = None) -> bytes:
+    """The manifest of a backup of SQLite with these parts, and these files in `files.tar`."""
     told = {
         "format": 1,
         "site": "store-1",
@@ -31,7 +31,10 @@ def manifest_of(attempt: int, parts: Mapping[str, bytes]) -> bytes:
         "datastore": "sqlite",
         "revision": attempt,
         "parts": [describe(name, data)[0] for name, data in parts.items()],
-        "files": [],
+        "files": [
+            {"name": name, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in (files or {}).items()
+        ],
     }
     return json.dumps(told).encode()
 
@@ -48,9 +51,11 @@ def write_backup(directory: Path, attempt: int, parts: Mapping[str, bytes]) -> s
     return hashlib.sha256(text).hexdigest()
 
 
-def put_backup(store: BackupStore, attempt: int, parts: Mapping[str, bytes]) -> tuple[str, int]:
+def put_backup(
+    store: BackupStore, attempt: int, parts: Mapping[str, bytes], files: Mapping[str, bytes] | None = None
+) -> tuple[str, int]:
     """Put what the store lacks of a backup, and commit it; gives its digest and how many bytes of blocks it lacked."""
-    text, put = manifest_of(attempt, parts), 0
+    text, put = manifest_of(attempt, parts, files), 0
     for part in read_manifest(text).parts:
         data = parts[part.name]
         digests = describe(part.name, data)[1]

@@ -1,4 +1,4 @@
-"""Writes to a SQLite file as k3s does, until it is ended: `kine_writer.py FILE`.
+"""Writes to a SQLite file as k3s does, until it is ended: `kine_writer.py FILE [PREFIX]`.
 
 Every change is a transaction that adds a row and keeps the tally row's sum right, so that a copy that was not of one
 moment shows.
@@ -32,9 +32,9 @@ def connect(path: str) -> sqlite3.Connection:
     return database
 
 
-def change(database: sqlite3.Connection, dice: random.Random, *, objects: int = 200) -> None:
+def change(database: sqlite3.Connection, dice: random.Random, *, objects: int = 200, prefix: str = "/registry") -> None:
     """Write one object anew, as the kubelet does with its lease and a controller with a status."""
-    name = f"/registry/{dice.choice(('leases', 'events', 'pods', 'minions'))}/{dice.randrange(objects)}"
+    name = f"{prefix}/{dice.choice(('leases', 'events', 'pods', 'minions'))}/{dice.randrange(objects)}"
     value = dice.randbytes(dice.randrange(60, 400)) + b'"metadata":{"namespace":"default"},"status":{}' * 8
     database.execute("BEGIN IMMEDIATE")
     old = database.execute("SELECT id, value FROM kine WHERE name = ? ORDER BY id DESC LIMIT 1", (name,)).fetchone()
@@ -60,10 +60,11 @@ def compact(database: sqlite3.Connection, keep: int = 1000) -> None:
 def main() -> None:
     database = connect(sys.argv[1])
     dice = random.Random(1)  # noqa: S311 - repeatable
+    prefix = sys.argv[2] if len(sys.argv) > 2 else "/registry"
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     while True:
-        change(database, dice)
+        change(database, dice, prefix=prefix)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from edgemgr.queue.errand import Errand
 from edgemgr.settings import Settings
 from edgemgr.store import bundles
 from edgemgr.store.database import Database
+from edgemgr.vault.vault import Vault
 from tests_support.throwaway_sshd import PASSWORD, ThrowawaySshd
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="starts an sshd with a password of its own: needs root")
@@ -64,7 +65,8 @@ class StageNode:
             operation=operation, attempt=SimpleNamespace(id=self._attempt), site_name=self.target.name
         )
         questions = {"is_canceled": lambda: False, "gives_way": lambda: False, **questions}
-        return Errand(self._database, self._settings, claimed, self.target, **questions)  # type: ignore[arg-type]
+        vault = Vault(bytes(32))
+        return Errand(self._database, self._settings, claimed, self.target, vault, **questions)  # type: ignore[arg-type]
 
     @property
     def files(self) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Health, Reachability, UpdateStatus
-from edgemgr.model.operation import Operation, OperationKind, OperationState, Priority, WaitingFor
+from edgemgr.model.operation import GOES_ON, Operation, OperationKind, OperationState, Priority, WaitingFor
 from edgemgr.model.site import Trust
 from edgemgr.store.queries import SiteRow
 from edgemgr.web.rendering import ago, span, utc
@@ -85,17 +85,23 @@ def _under_way(
             _command("queue resume", row.name),
         )
     if head.waiting_for == WaitingFor.BACKOFF:
-        return Explanation(
-            "wait",
-            f"{title} is tried again {ago(head.not_before, now) if head.not_before > now else 'now'}{why}",
-            head.hint or "To try at once:",
-            f"edgemgr operation retry {head.id}",
-        )
+        return _paused(title, head, why, now)
     if head.waiting_for == WaitingFor.WINDOW:
         turn, then = f"{title} waits: {head.message}.", "it goes on by itself when the window opens."
     else:
         turn, then = f"{title} waits for its turn.", "it starts when a worker is free."
     return Explanation("wait", turn, f"Nothing to do: {then}")
+
+
+def _paused(title: str, head: Operation, why: str, now: datetime) -> Explanation:
+    if head.code == GOES_ON:
+        return Explanation("busy", f"{title} is under way at the site{why}", head.hint)
+    return Explanation(
+        "wait",
+        f"{title} is tried again {ago(head.not_before, now) if head.not_before > now else 'now'}{why}",
+        head.hint or "To try at once:",
+        f"edgemgr operation retry {head.id}",
+    )
 
 
 def _running(title: str, head: Operation, attempt: Attempt | None, now: datetime) -> Explanation:

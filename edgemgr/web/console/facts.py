@@ -11,6 +11,7 @@ from edgemgr.model.cluster import Cluster
 from edgemgr.web.rendering import size
 
 _SOON_DAYS = 30
+_SOON_AUTHORITY_DAYS = 365  #: k3s does not renew it: somebody has to think of it
 _LITTLE_DISK = 0.1
 
 
@@ -40,9 +41,13 @@ def _facts(cluster: Cluster, now: datetime) -> Iterator[Fact]:
     yield Fact("Memory", size(memory) if memory else "")
     yield _disk(told)
     yield _pods(told)
-    expires_at = _moment(told, "certificate_expires_at")
+    expires_at = _moment(told, "leaf_expires_at") or _moment(told, "certificate_expires_at")
     is_soon = expires_at is not None and (expires_at - now).days < _SOON_DAYS
     yield Fact("Certificate ends", moment=expires_at, tone="warn" if is_soon else "")
+    authority_at = _moment(told, "ca_expires_at")
+    is_near = authority_at is not None and (authority_at - now).days < _SOON_AUTHORITY_DAYS
+    yield Fact("Authority ends", moment=authority_at, tone="warn" if is_near else "")
+    yield _datastore(told)
     yield Fact("Booted", moment=_moment(told, "boot_at"))
     yield Fact("Kubelet", _text(told, "kubelet_version"))
     yield Fact("Container runtime", _text(told, "container_runtime"))
@@ -55,6 +60,11 @@ def _disk(told: dict[str, Any]) -> Fact:
     if not free or not whole:
         return Fact("Disk")
     return Fact("Disk", f"{size(free)} free of {size(whole)}", tone="warn" if free < whole * _LITTLE_DISK else "")
+
+
+def _datastore(told: dict[str, Any]) -> Fact:
+    kind, length = _text(told, "datastore"), _number(told, "datastore_bytes")
+    return Fact("Datastore", f"{kind}, {size(length)}" if kind and length else kind)
 
 
 def _pods(told: dict[str, Any]) -> Fact:

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from edgemgr.model.timestamp import utc_now
 from edgemgr.web.appliance import Appliance, Imports
 from edgemgr.web.console.bundle_list import KEY_SHOWN, read_bundles
+from edgemgr.web.console.expiry_view import read_expiry
 from edgemgr.web.console.log_view import LogQuery, read_end
 from edgemgr.web.console.operation_list import OperationQuery, read_operations, waits
 from edgemgr.web.console.queue_view import read_queue
@@ -61,6 +62,13 @@ def queue(request: Request, appliance: Appliance) -> Response:
     with appliance.database.read() as session:
         view = read_queue(session, appliance.settings, utc_now())
     return render(request, "queue.html", view=view)
+
+
+@router.get("/expiry")
+def expiry(request: Request, appliance: Appliance, within_days: Annotated[int, Query(ge=1, le=3650)] = 90) -> Response:
+    """What will break by itself, and when."""
+    view = read_expiry(appliance.database, appliance.settings, within_days, utc_now())
+    return render(request, "expiry.html", view=view)
 
 
 @router.get("/bundles")

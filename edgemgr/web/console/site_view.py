@@ -10,7 +10,7 @@ from edgemgr.errors import NotFoundError
 from edgemgr.model.attempt import Attempt
 from edgemgr.model.cluster import Cluster
 from edgemgr.model.event import Event
-from edgemgr.model.operation import Operation, OperationKind
+from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationKind
 from edgemgr.model.operation_filter import OperationFilter
 from edgemgr.model.selector import Selector
 from edgemgr.queue.identity import living
@@ -27,8 +27,8 @@ from edgemgr.web.console.transfers import is_open
 
 OPERATIONS_SHOWN = 15
 EVENTS_SHOWN = 50
-#: Probes and stages have no playbook and therefore no log.
-_KINDS_WITH_LOG = tuple(kind for kind in OperationKind if kind not in (OperationKind.PROBE, OperationKind.STAGE))
+#: Probes and transfers have no playbook and therefore no log.
+_KINDS_WITH_LOG = tuple(kind for kind in OperationKind if kind not in (OperationKind.PROBE, *TRANSFER_KINDS))
 #: How far back the newest attempt is looked for.
 _RECENT_OPERATIONS = 5
 

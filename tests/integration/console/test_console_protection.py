@@ -69,6 +69,8 @@ def full(app: App, tmp_path: Path) -> list[str]:
         "/sites/nobody",
         "/operations",
         "/operations?state=expired",
+        "/expiry",
+        "/expiry?within_days=365",
         "/no-such-page",
         "/live/sites",
         "/live/sites/store-1",

@@ -27,10 +27,11 @@ def worker() -> Iterator[subprocess.Popen[bytes]]:
     process.wait(timeout=5)
 
 
-def name_holder(lock: Path, pid: int, attempt: int, *, later: int = 0) -> None:
+def name_holder(lock: Path, pid: int, attempt: int, *, later: int = 0, lives_on: bool = False) -> None:
     stat = end_on_node.stat_of(pid)
     assert stat is not None
-    lock.write_text(json.dumps({"attempt": attempt, "pid": pid, "started": stat["started"] + later}))
+    named = {"attempt": attempt, "pid": pid, "started": stat["started"] + later, "lives_on": lives_on}
+    lock.write_text(json.dumps(named))
 
 
 def recorded(record: Path) -> int:
@@ -59,6 +60,21 @@ def test_a_newer_attempt_is_left_alone(tmp_path: Path, worker: subprocess.Popen[
         assert end_on_node.main(str(lock), str(record), 42) == 0
     assert worker.poll() is None
     assert recorded(record) == 43
+
+
+def test_an_upgrade_that_was_begun_lives_on_when_its_attempt_is_over(
+    tmp_path: Path, worker: subprocess.Popen[bytes]
+) -> None:
+    lock, record = tmp_path / "lock", tmp_path / "fence.json"
+    name_holder(lock, worker.pid, 42, lives_on=True)
+    record.write_text('{"attempt": 42}')
+    began = time.monotonic()
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert end_on_node.main(str(lock), str(record), 42) == 0
+    assert time.monotonic() - began < end_on_node.WITHIN_S, "nobody waits for it"
+    assert worker.poll() is None
+    assert recorded(record) == 42
 
 
 def test_a_later_process_of_the_same_number_is_left_alone(tmp_path: Path, worker: subprocess.Popen[bytes]) -> None:

@@ -106,6 +106,7 @@ def entering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Entered]:
         monkeypatch.setattr(work, "open_target", lambda *_: TARGET)
         monkeypatch.setattr(work, "begun", looked)
         monkeypatch.setattr(work, "bring_rest", brought)
+        monkeypatch.setattr(work, "bring_backup", lambda errand, **within: brought(errand, REST, **within))
         operation = Operation(id=1, site_id=1, kind=kind.value, params={"version": "v1.34.1+k3s1"})
         attempt = Attempt(id=7, operation_id=1, number=1, worker_id="w", batch="b")
         item, settled = Claimed(operation, attempt, "s1"), dict[int, AttemptResult]()
@@ -128,9 +129,11 @@ REST = Begun(BundleName("retail", "stable", 1), frozenset({"a" * 64}))
         (OperationKind.BOOTSTRAP, REST, ["looked", "left", "brought", "taken again"]),
         (OperationKind.VERIFY, REST, []),
         (OperationKind.STAGE, REST, []),
+        (OperationKind.BACKUP, REST, []),
+        (OperationKind.RESTORE, None, ["left", "brought", "taken again"]),
     ],
 )
-def test_a_place_is_left_only_where_something_is_brought_before_a_bootstrap(
+def test_a_place_is_left_only_where_something_is_brought_before_the_playbook(
     entering: Callable[..., Entered], kind: OperationKind, rest: Begun | None, steps: list[str]
 ) -> None:
     entered = entering(kind, rest=rest)

@@ -124,3 +124,16 @@ def test_what_only_waits_for_its_window_costs_nothing_and_goes_on_when_it_opens(
     assert not decision.costs_attempt
     assert not decision.costs_loss
     assert decide(waits, spent(cancel_requested=True), NOW, highest).state is OperationState.CANCELED
+
+
+def test_what_a_node_carries_out_by_itself_is_asked_for_again_and_costs_nothing() -> None:
+    asked_at = NOW + timedelta(seconds=20)
+    goes_on = AttemptResult(Outcome.LOST, retry=Retry.FREE, resume_at=asked_at, resume_for=WaitingFor.BACKOFF)
+    decision = decide(goes_on, spent(attempts=2, lost=3), NOW, highest)
+    assert (decision.state, decision.waiting_for, decision.not_before) == (
+        OperationState.QUEUED,
+        WaitingFor.BACKOFF,
+        asked_at,
+    )
+    assert not decision.costs_attempt
+    assert not decision.costs_loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from edgemgr.errors import Retry
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.cluster import Health
+from edgemgr.model.operation import WaitingFor
 from edgemgr.runner.events import EventKind, RunnerEvent, read_event
 from edgemgr.runner.result import Ending, RunEnd, by_end, by_event
 
@@ -52,6 +53,20 @@ def test_a_report_is_success_and_its_time_is_ours() -> None:
 
 def test_a_task_without_a_report_settles_nothing() -> None:
     assert settle("runner_on_ok", {"changed": True}) is None
+
+
+@pytest.mark.parametrize(("asked", "pause_s"), [(20, 20), (0, 5), (10**9, 3600)])
+def test_a_node_that_goes_on_by_itself_has_neither_failed_nor_succeeded(asked: int, pause_s: int) -> None:
+    res = {"edge_resume_s": asked, "msg": "it stands at 'verify'", "changed": True}
+    result = settled("runner_on_ok", res, changed=True)
+    assert (result.outcome, result.code, result.retry) == (Outcome.LOST, "E-OP-GOES-ON", Retry.FREE)
+    assert (result.message, result.changed) == ("it stands at 'verify'", True)
+    assert (result.resume_at, result.resume_for) == (NOW + timedelta(seconds=pause_s), WaitingFor.BACKOFF)
+
+
+@pytest.mark.parametrize("odd", ["20", None, True, 2.5])
+def test_an_odd_pause_is_none(odd: object) -> None:
+    assert settle("runner_on_ok", {"edge_resume_s": odd}) is None
 
 
 def test_a_failure_that_is_ignored_settles_nothing() -> None:

@@ -46,6 +46,18 @@ def test_a_certificate_that_ends_soon_is_marked(days: int, tone: str) -> None:
     assert (fact.moment, fact.tone) == (ends_at, tone)
 
 
+def test_of_all_certificates_the_first_to_end_is_shown_and_an_authority_a_year_ahead() -> None:
+    seen = shown(leaf_expires_at="2026-12-01T00:00:00Z", certificate_expires_at="2027-10-01T00:00:00Z")
+    assert seen["Certificate ends"] == Fact("Certificate ends", moment=datetime(2026, 12, 1, tzinfo=UTC), tone="warn")
+    assert shown(ca_expires_at="2027-10-01T00:00:00Z")["Authority ends"].tone == "warn"
+    assert shown(ca_expires_at="2035-10-01T00:00:00Z")["Authority ends"].tone == ""
+
+
+def test_a_datastore_is_shown_with_its_size_if_that_is_known() -> None:
+    assert shown(datastore="sqlite", datastore_bytes=5 << 20)["Datastore"].text == "sqlite, 5.0 MiB"
+    assert shown(datastore="external", datastore_bytes=None)["Datastore"].text == "external"
+
+
 @given(
     st.fixed_dictionaries(
         {},
@@ -58,7 +70,11 @@ def test_a_certificate_that_ends_soon_is_marked(days: int, tone: str) -> None:
                 "pods_ready",
                 "pods_total",
                 "system_pods",
+                "ca_expires_at",
                 "certificate_expires_at",
+                "datastore",
+                "datastore_bytes",
+                "leaf_expires_at",
                 "boot_at",
                 "kernel",
                 "kubelet_version",

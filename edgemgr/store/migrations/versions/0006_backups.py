@@ -1,4 +1,4 @@
-"""Backups: what the appliance holds of each site's cluster"""
+"""Backups: what the appliance holds of each site's cluster; and how full its disk was"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,3 +28,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("backup_site_attempt", "backup", ["site_id", "attempt"], unique=True)
+    op.create_table(
+        "disk_history",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("points", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["site_id"], ["site.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("site_id"),
+    )

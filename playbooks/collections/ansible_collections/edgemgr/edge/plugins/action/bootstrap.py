@@ -15,14 +15,15 @@ class ActionModule(ActionBase):
     """The controller's half of `edgemgr.edge.bootstrap`."""
 
     _requires_connection = True
+    _module = "bootstrap"
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Carry out the task: one call of the module in the ordinary case, two where files are missing."""
         super().run(tmp, task_vars)
         host = task_vars or {}
-        arguments = host_arguments.arguments("bootstrap", self._task.args, host)
+        arguments = host_arguments.arguments(self._module, self._task.args, host)
         asked_at = time.time()
-        result = access.execute(self, "bootstrap", {**arguments, "asked_at": asked_at}, host)
+        result = access.execute(self, self._module, {**arguments, "asked_at": asked_at}, host)
         if not result.get("edge_pending"):
             return result
         judged = clock.check_clock(
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
             except TransferFailedError as failure:
                 return {**failure.result, "edge_steps": steps}
             steps.append({"step": "send", "seconds": round(time.monotonic() - began_at, 2), "changed": True})
-        result = access.execute(self, "bootstrap", {**arguments, "is_prepared": True}, host)
+        result = access.execute(self, self._module, {**arguments, "is_prepared": True}, host)
         changes = [f"send {each['name']}" for each in missing] if "files" in first["edge_pending"] else []
         return {
             **result,

@@ -41,17 +41,22 @@ class Context(NamedTuple):
 
 def hold() -> None:
     """From here on k3s does not start: what lies in its place is about to be neither the old nor the new state."""
-    if not os.path.exists(activation_paths.hold()):
+    if os.path.exists(activation_paths.hold()):
+        return
+    if os.path.exists(activation_paths.lifted_hold()):
+        _rename(activation_paths.lifted_hold(), activation_paths.hold())
+    else:
         write_file(activation_paths.hold(), b"an upgrade is at work\n", 0o600, 0o700)
 
 
 def release() -> None:
-    """Allow k3s to start again."""
-    remove_durably(activation_paths.hold())
+    """Allow k3s to start again. After a power cut a hold would keep it down for ever."""
+    if os.path.exists(activation_paths.hold()):
+        _rename(activation_paths.hold(), activation_paths.lifted_hold())
 
 
 def remove_durably(path: str) -> None:
-    """Remove a file for good: after a power cut a hold would keep k3s down for ever, a reserve keep its room."""
+    """Remove a file for good: after a power cut a reserve would keep its room."""
     if os.path.exists(path):
         remove(path)
         sync_directory(os.path.dirname(path))
@@ -62,3 +67,8 @@ def keep_stopped(context: Context) -> None:
     hold()
     if context.node.services.is_running():
         context.node.services.stop()
+
+
+def _rename(path: str, target: str) -> None:
+    os.rename(path, target)
+    sync_directory(os.path.dirname(target))

@@ -64,15 +64,17 @@ def spent_s(events: list[dict[str, Any]], boot: str, up: float) -> float:
     """For how long the node has been running since the first of these events, over all boots.
 
     The time of day may be set meanwhile, and the time since the boot begins anew with each: each boot counts for
-    itself, those after the first from their beginning. What passes while the power is off does not count.
+    itself, from its first event (what a container is told goes on over its boots). What passes while the power is off
+    does not count, nor do the seconds until the program is started again.
     """
+    first: dict[str, float] = {}
     last: dict[str, float] = {}
     for each in events:
+        first.setdefault(each["boot"], each["up"])
         last[each["boot"]] = max(each["up"], last.get(each["boot"], 0.0))
-    if not last:
-        return 0.0
-    last[boot] = max(up, last.get(boot, 0.0))
-    return sum(last.values()) - float(events[0]["up"])
+    if boot in first:
+        last[boot] = max(up, last[boot])
+    return sum(last[each] - first[each] for each in first)
 
 
 def _forward(plan: Plan, hop: int, own: list[dict[str, Any]], boot: str, up: float) -> Move:

@@ -104,7 +104,8 @@ def write(plan: Plan) -> None:
     remove(activation_paths.plan())
     sync_directory(directory)
     notes = [directory + "/" + name for name in os.listdir(directory) if name.startswith("workloads-")]
-    for path in (activation_paths.verdict(), activation_paths.journal(), activation_paths.hold(), *notes):
+    holds = activation_paths.hold(), activation_paths.lifted_hold()
+    for path in (activation_paths.verdict(), activation_paths.journal(), *holds, *notes):
         remove(path)
     write_file(activation_paths.plan(), plan.text().encode() + b"\n", 0o600, 0o700)
 
@@ -131,12 +132,9 @@ def start(plan: Plan) -> None:
     )
     if done.returncode == 0:
         return
-    with activation_state.alone() as is_alone:
-        found = activation_state.ask()
-        if not is_alone or found is None or found["journal"]:
-            return  # it runs already
-        remove(activation_paths.plan())
-        sync_directory(activation_paths.directory())
+    activation_state.withdraw_unbegun()
+    if activation_state.is_unfinished():
+        return  # it runs already
     raise EdgeError(
         "E-UPGRADE-START",
         "systemd does not start the upgrade: {0}".format(done.stderr.strip()[:300]),

@@ -56,7 +56,7 @@ def _alone(plan: Plan, is_resumed: bool, node: Node) -> None:
             activation_run.run(plan, journal, node)
         return
     try:
-        with fence.hold(plan.number, FENCE_WAIT_S):
+        with fence.hold(plan.number, FENCE_WAIT_S, lives_on=True):
             activation_run.run(plan, journal, node)
     except (EdgeError, OSError) as exc:
         if journal.events:
@@ -72,7 +72,8 @@ def _fence_at_any_price(plan: Plan, node: Node) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(fence.hold(max(plan.number, fence.recorded_attempt()), FENCE_WAIT_S))
+                number = max(plan.number, fence.recorded_attempt())
+                stack.enter_context(fence.hold(number, FENCE_WAIT_S, lives_on=True))
             except EdgeError as exc:
                 if exc.code == "E-FENCE-DAMAGED":
                     break  # nobody else passes it either

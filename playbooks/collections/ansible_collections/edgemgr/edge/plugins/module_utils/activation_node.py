@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.edgemgr.edge.plugins.module_utils import k3s_unit, layout, node_facts, service
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError
-from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import write_file
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import read_or_none, write_file
 
 KILLALL_TIMEOUT_S = 180
 
@@ -93,7 +93,8 @@ class Services:
 
     def kill_containers(self) -> None:
         """End every container and clear the network that they used."""
-        write_file(layout.KILLALL, k3s_unit.KILLALL.encode(), 0o755)
+        if read_or_none(layout.KILLALL) != k3s_unit.KILLALL.encode():  # on a full disk it could not be written again
+            write_file(layout.KILLALL, k3s_unit.KILLALL.encode(), 0o755)
         subprocess.run(
             [layout.KILLALL],
             stdout=subprocess.DEVNULL,

@@ -39,6 +39,11 @@ def hold() -> str:
     return directory() + "/hold"
 
 
+def lifted_hold() -> str:
+    """The same file while k3s may start: renamed, as there may be no room to write it again on a full disk."""
+    return directory() + "/hold.lifted"
+
+
 def journal_reserve() -> str:
     """Room for the journal on a disk that has become full."""
     return directory() + "/reserve"

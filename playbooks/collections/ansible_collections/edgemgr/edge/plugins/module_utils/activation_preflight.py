@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.edgemgr.edge.plugins.module_utils import activation_snapshot, artifacts, checks_k3s, marker
+from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    activation_paths,
+    activation_snapshot,
+    artifacts,
+    checks_k3s,
+    checks_room,
+    layout,
+    marker,
+    node_facts,
+)
 from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
 from ansible_collections.edgemgr.edge.plugins.module_utils.check import Check, blocked, passed
 
@@ -74,6 +84,25 @@ def check_config(plan: Plan, configs: list[dict[str, Any] | None]) -> list[Check
     """The configurations that the hops bring, against what cannot be changed any more."""
     installed = marker.read()
     return [checks_k3s.check_config(plan.site, each, installed) for each in configs if each is not None]
+
+
+def check_room(plan: Plan, min_free_mib: int) -> list[Check]:
+    """The files of all hops unpacked, a copy of the state before each, and one more while it is put back."""
+    paths = (layout.CACHE_DIR, layout.PROGRAM_DIR, layout.RANCHER_DIR)
+    file_systems = {path: node_facts.file_system(path) for path in paths}
+    devices = {path: facts["device"] for path, facts in file_systems.items()}
+    files = [each for hop in plan.hops for each in hop.artifacts]
+    need = checks_room.needed_bytes(files, set(), installed=False, devices=devices)
+    state_bytes = sum(_size(path) for path in activation_paths.parts().values())
+    need[devices[layout.CACHE_DIR]] += state_bytes * len(plan.hops)
+    need[devices[layout.RANCHER_DIR]] += state_bytes
+    return checks_room.check_room(file_systems, need, False, min_free_mib)
+
+
+def _size(place: str) -> int:
+    if not os.path.isdir(place):
+        return os.path.getsize(place) if os.path.exists(place) else 0
+    return sum(os.lstat(directory + "/" + name).st_size for directory, _, names in os.walk(place) for name in names)
 
 
 #: Every rule that is asked before a plan is written: plan in, checks out.

@@ -11,6 +11,8 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_forward,
     activation_paths,
     activation_state,
+    layout,
+    node_facts,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.activation_context import Context, remove_durably
 from ansible_collections.edgemgr.edge.plugins.module_utils.activation_course import GIVE_UP, VERDICT, Move
@@ -26,6 +28,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan impor
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import write_file
 
 PAUSE_S = 5.0
+FULL_BYTES = 4 * 1024 * 1024
 STEPS = {**activation_forward.STEPS, **activation_back.STEPS}
 
 
@@ -55,9 +58,19 @@ def _carry_out(move: Move, plan: Plan, journal: Journal, node: Node) -> None:
         with node.clock.dead_man(move.left_s):
             found = STEPS[move.step](Context(plan, move.hop, node, move.left_s))
     except Exception as exc:  # noqa: BLE001  (whatever it is, a fault of ours too, the site has to come back)
-        journal.note(move.hop, move.step, FAILED, why=str(exc) or type(exc).__name__)
+        journal.note(move.hop, move.step, FAILED, why=_why(exc))
     else:
         journal.note(move.hop, move.step, DONE, **(found or {}))
+
+
+def _why(exc: Exception) -> str:
+    """The sentence. What goes wrong on a full disk seldom says so itself."""
+    why = str(exc) or type(exc).__name__
+    try:
+        is_full = node_facts.file_system(layout.DATA_DIR)["free_bytes"] < FULL_BYTES
+    except OSError:
+        is_full = False
+    return f"the node's disk is full; {why}" if is_full else why
 
 
 def _conclude(plan: Plan, events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is known of the activation at hand, or of the last one, for whoever asks. Changes nothing."""
+"""What is known of the activation at hand, or of the last one, for whoever asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import Any
 
 from ansible_collections.edgemgr.edge.plugins.module_utils import activation_journal, activation_paths, activation_plan
 from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
-from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import make_directory, read_or_none
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import (
+    make_directory,
+    read_or_none,
+    remove,
+    sync_directory,
+)
 
 WRITTEN = "written"  # the plan is there, and nothing of it was begun
 RUNNING = "running"
@@ -54,6 +59,23 @@ def is_unfinished() -> bool:
     """Whether there is a plan without a verdict: nothing else may change k3s on this node."""
     known = plan()
     return known is not None and verdict(known.number) is None
+
+
+def is_under_way() -> bool:
+    """Whether a plan was begun and has no verdict: until then nobody else may change k3s on this node."""
+    known = ask()
+    return known is not None and known["state"] in (RUNNING, INTERRUPTED)
+
+
+def withdraw_unbegun() -> None:
+    """Remove a plan that was written and never begun, so that no boot takes it up. Whoever calls holds the fence."""
+    if not is_unfinished():
+        return
+    with alone() as is_alone:
+        found = ask() if is_alone else None
+        if found is not None and found["verdict"] is None and not found["journal"]:
+            remove(activation_paths.plan())
+            sync_directory(activation_paths.directory())
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     layout,
     marker,
     node_facts,
+    restore_places,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
 
@@ -77,12 +78,19 @@ def refuse_without_room(min_free_mib: int) -> None:
         )
 
 
-def refuse_during_upgrade() -> None:
-    """See that no upgrade is half-way: version, datastore and files need not belong together then.
+def refuse_half_way() -> None:
+    """See that no upgrade or restore is half-way: version, datastore and files need not belong together then.
 
     Raises:
-        EdgeError: one is (E-BACKUP-UPGRADE).
+        EdgeError: one is (E-BACKUP-UPGRADE, E-RESTORE-UNFINISHED).
     """
+    if restore_places.is_unfinished():
+        raise EdgeError(
+            "E-RESTORE-UNFINISHED",
+            "a restore of this node was cut off, so what is there now may be half the old and half the new state",
+            "Restore the site again: `edgemgr backup restore SITE`.",
+            BUDGETED,
+        )
     if activation_state.is_unfinished() or os.path.exists(activation_paths.hold()):
         raise EdgeError(
             "E-BACKUP-UPGRADE",
@@ -100,7 +108,7 @@ def take(site: str, attempt: int, sleep: Callable[[float], None] = time.sleep) -
     Raises:
         EdgeError: see the parts; E-BACKUP-MOVED when tokens or certificates keep changing meanwhile.
     """
-    refuse_during_upgrade()
+    refuse_half_way()
     if attempt in backup_place.whole():
         backup_place.verify(attempt)
     else:

@@ -63,15 +63,24 @@ def converge(plan: SitePlan, params: dict[str, Any], steps: Steps) -> None:
         _enable(any(thing.path == layout.UNIT_FILE for thing in found.todo))
     if found.verb:
         with steps.step(found.verb):
-            deadline = time.monotonic() + params["start_timeout_s"]
             steps.changes.append(found.verb + " k3s")
-            service.start(found.verb, params["start_timeout_s"])
-            _await_version(params["version"], deadline)
+            bring_up(found.verb, params["version"], params["start_timeout_s"])
     if found.todo or found.verb:
         _mark(plan, params, marker.INSTALLED, plan.digest)
     for path in found.stale:
         remove(path)
         steps.changes.append("remove " + path)
+
+
+def bring_up(verb: str, version: str, timeout_s: float) -> None:
+    """`start` or `restart` the k3s that is installed, and wait until its API answers with this version.
+
+    Raises:
+        EdgeError: it does not, within the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    service.start(verb, timeout_s)
+    _await_version(version, deadline)
 
 
 def _order_key(params: dict[str, Any]) -> list[WantedText]:

@@ -55,12 +55,14 @@ def hold(
     attempt: int,
     wait_s: float,
     *,
+    lives_on: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
     """Keep everybody else from changing the node, after raising the recorded attempt to this one.
 
-    Waits up to `wait_s` seconds for a surviving process of an older attempt.
+    Waits up to `wait_s` seconds for a surviving process of an older attempt. Who `lives_on` is not to be ended when
+    its attempt is over.
     """
     descriptor = _lock_file(layout.LOCK)
     try:
@@ -68,7 +70,7 @@ def hold(
         refuse_stale(attempt)
         if recorded_attempt() < attempt:
             write_file(layout.FENCE_RECORD, json.dumps({"attempt": attempt}).encode() + b"\n", 0o600, 0o700)
-        _name_holder(descriptor, attempt)
+        _name_holder(descriptor, attempt, lives_on)
         yield
     finally:
         os.close(descriptor)
@@ -96,7 +98,7 @@ def look(
     refuse_stale(attempt)
 
 
-def _name_holder(descriptor: int, attempt: int) -> None:
+def _name_holder(descriptor: int, attempt: int, lives_on: bool) -> None:
     """Write into the lock file who works for which attempt, so that a canceled one can be found and ended.
 
     Stays there afterwards: the process may still verify. The time of its start tells it from a later process of the
@@ -105,7 +107,10 @@ def _name_holder(descriptor: int, attempt: int) -> None:
     with open("/proc/self/stat", encoding="utf-8") as handle:
         started = int(handle.read().rpartition(")")[2].split()[19])
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"attempt": attempt, "pid": os.getpid(), "started": started}).encode(), 0)
+    named = {"attempt": attempt, "pid": os.getpid(), "started": started}
+    if lives_on:
+        named["lives_on"] = True
+    os.pwrite(descriptor, json.dumps(named).encode(), 0)
 
 
 def _acquire(

@@ -110,9 +110,17 @@ UNINSTALL = r"""#!/bin/sh
 # Written by edgemgr. Removes k3s with ALL its data, volumes included. `edgemgr reset` does the same and notes it.
 [ "$(id -u)" -eq 0 ] || { echo "k3s-uninstall.sh has to run as root" >&2; exit 1; }
 
+if [ -e /var/lib/edgemgr/upgrade/hold ]; then
+    echo "An upgrade is at work; it ends by itself. Or, if it needs hands, remove that file first:" >&2
+    echo "/var/lib/edgemgr/upgrade/hold" >&2
+    exit 1
+fi
 /usr/local/bin/k3s-killall.sh
-systemctl disable k3s.service
-rm -f /etc/systemd/system/k3s.service
+systemctl disable k3s.service edgemgr-upgrade.service 2>/dev/null
+rm -rf /var/lib/edgemgr/upgrade
+rm -f /etc/systemd/system/k3s.service /etc/systemd/system/edgemgr-upgrade.service
+rm -f /etc/systemd/system/k3s.service.d/edgemgr-upgrade.conf
+rmdir /etc/systemd/system/k3s.service.d 2>/dev/null
 systemctl daemon-reload
 systemctl reset-failed k3s.service 2>/dev/null
 

@@ -7,7 +7,13 @@ import platform
 import time
 from typing import Any
 
-from ansible_collections.edgemgr.edge.plugins.module_utils import layout, node_facts, service
+from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    layout,
+    node_certificates,
+    node_datastore,
+    node_facts,
+    service,
+)
 from ansible_collections.edgemgr.edge.plugins.module_utils.cluster_verdict import (
     FAILING,
     Unmet,
@@ -42,6 +48,7 @@ def observe(site: str, wanted: str, disabled: set[str]) -> tuple[dict[str, Any],
 def _node(now: float) -> dict[str, Any]:
     disk = node_facts.file_system(layout.DATA_DIR)
     release = node_facts.os_release()
+    certificates = node_certificates.read()
     return {
         "k3s_version": None,
         "node_name": None,
@@ -51,6 +58,10 @@ def _node(now: float) -> dict[str, Any]:
         "pods_total": None,
         "cluster_id": None,
         "certificate_expires_at": None,
+        "leaf_expires_at": _timestamp_or_none(node_certificates.first_end(certificates.leaves)),
+        "ca_expires_at": _timestamp_or_none(node_certificates.first_end(certificates.authorities)),
+        "datastore": node_datastore.kind(),
+        "datastore_bytes": node_datastore.size_bytes(),
         "os": release.get("PRETTY_NAME", ""),
         "kernel": platform.release(),
         "arch": node_facts.arch(),
@@ -85,6 +96,10 @@ def _cluster(
     daemonsets = api.read(f"/apis/apps/v1/{_SYSTEM}/daemonsets")["items"]
     system = [each for each in pods if each["metadata"]["namespace"] == "kube-system"]
     return unmet + of_node + judge_workloads(deployments, daemonsets, system, disabled)
+
+
+def _timestamp_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else _timestamp(seconds)
 
 
 def _timestamp(seconds: float) -> str:

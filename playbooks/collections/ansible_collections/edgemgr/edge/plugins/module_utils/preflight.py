@@ -7,6 +7,8 @@ import shutil
 from typing import Any
 
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    activation_paths,
+    activation_state,
     artifacts,
     check,
     checks_host,
@@ -16,6 +18,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     marker,
     node_facts,
     node_network,
+    restore_places,
     service,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.check import Check
@@ -32,6 +35,8 @@ def check_bootstrap(params: dict[str, Any], files: list[dict[str, Any]], missing
     active = _is_active(installed, systemd)
     checks = checks_host.check_host(_host(systemd), params["min_memory_mib"])
     checks += [
+        check_upgrade(is_kept=True),
+        check_restore(),
         checks_k3s.check_arch(arch, artifacts.one_name(params["arch"]), artifacts.with_one_name(params["artifacts"])),
         checks_k3s.check_owner(node_facts.foreign_k3s(), installed, _link(), active),
         checks_k3s.check_version(params["version"], installed, os.path.isdir(layout.DATA_DIR + "/server")),
@@ -53,7 +58,36 @@ def check_reset() -> list[Check]:
         checks_host.check_systemd(systemd),
         checks_host.check_root(os.geteuid()),
         checks_k3s.check_owner(node_facts.foreign_k3s(), installed, _link(), _is_active(installed, systemd)),
+        check_upgrade(is_kept=False),
     ]
+
+
+def check_node(min_memory_mib: int) -> list[Check]:
+    """What every change of a node asks that has k3s already: the host itself, and whose k3s it is."""
+    systemd = _systemd()
+    installed = marker.read()
+    owner = checks_k3s.check_owner(node_facts.foreign_k3s(), installed, _link(), _is_active(installed, systemd))
+    return [*checks_host.check_host(_host(systemd), min_memory_mib), owner, check_restore()]
+
+
+def check_upgrade(is_kept: bool) -> Check:
+    """Nobody else touches k3s while an upgrade is at work; one that needs hands stands against all but its removal."""
+    if activation_state.is_under_way():
+        hint = "It ends by itself, on the new version or the old one; try again then."
+        return check.blocked("upgrade", "E-UPGRADE-BUSY", "an upgrade of this node has not ended", hint)
+    if is_kept and os.path.exists(activation_paths.hold()):
+        hint = "`edgemgr operation list SITE` has its sentence; when the node is put right, remove the file."
+        message = f"an upgrade has left this node to somebody's hands ({activation_paths.hold()})"
+        return check.blocked("upgrade", "E-UPGRADE-HANDS", message, hint)
+    return check.passed("upgrade", "none is under way")
+
+
+def check_restore() -> Check:
+    """A restore that was cut off is finished by another one, or by a reset."""
+    if restore_places.is_unfinished():
+        hint = "Restore the site again: `edgemgr backup restore SITE`; or reset it."
+        return check.blocked("restore", "E-RESTORE-UNFINISHED", "a restore of this node was cut off", hint)
+    return check.passed("restore", "none is under way")
 
 
 def refuse(checks: list[Check]) -> None:

@@ -16,6 +16,8 @@ POLL_S = 0.5
 CRASHES = 3  # restarts in one start that show a loop
 LOG_LINES = 12
 
+#: How lines begin that systemd itself writes about the service: none of them says why it ended.
+_SYSTEMD = re.compile(r"k3s\.service:|This usually indicates|(Started|Starting|Stopped|Stopping|Failed to start) k3s ")
 _UNKNOWN_KEY = re.compile(r"flag provided but not defined: -+([a-z0-9-]+)")
 
 
@@ -125,8 +127,9 @@ def _crashed(times: int) -> EdgeError:
             NEVER,
             edge_log=log,
         )
-    fatal = [line for line in log if "level=fatal" in line or "extracting data" in line]
-    reason = fatal[-1] if fatal else (log[-1] if log else "it logged nothing")
+    own = [line for line in log if not _SYSTEMD.match(line)]
+    fatal = [line for line in own if "level=fatal" in line or "extracting data" in line]
+    reason = fatal[-1] if fatal else (own[-1] if own else "it logged nothing")
     return EdgeError(
         "E-K3S-CRASH",
         f"k3s crashed {times} times while starting: {reason[:500]}",

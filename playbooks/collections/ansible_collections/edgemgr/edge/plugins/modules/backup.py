@@ -12,9 +12,9 @@ description:
   - Copies k3s' datastore while k3s runs (SQLite by its online backup, etcd by C(k3s etcd-snapshot)), with the token,
     certificates, credentials, node password, configuration and manifests that belong to it.
   - Checks the copy, writes a manifest with the sha256 of everything, and only then gives the backup its name,
-    C(/var/lib/edgemgr/backups/ATTEMPT). Keeps the newest ones.
+    C(/var/lib/edgemgr/backups/NUMBER). Keeps the newest ones.
   - Volumes are no part of it. Refuses while an upgrade of the node has not ended.
-  - Run again for the same attempt it hashes the backup that is there and tells of it.
+  - Run again for the same number it hashes the backup that is there and tells of it.
 author: The edgemgr authors
 options:
   site:
@@ -22,9 +22,15 @@ options:
     type: str
     required: true
   attempt:
-    description: Number of the attempt (the fencing token), which becomes the backup's name.
+    description: Number of the attempt (the fencing token).
     type: int
     required: true
+  number:
+    description:
+      - Number of the first attempt of the same operation, which becomes the backup's name. A repeat thus finds what an
+        attempt has taken whose answer was lost. 0 is the attempt itself.
+    type: int
+    default: 0
   fence_wait_s:
     description: How long to wait for a surviving process of an older attempt, in seconds.
     type: int
@@ -97,19 +103,20 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
     """Fence → preflight → take → prune → look; in check mode only tell."""
     params = module.params
     attempt = params["attempt"]
+    number = params["number"] or attempt
     with steps.step("preflight"):
         fence.look(attempt, params["fence_wait_s"])
-        backup_take.refuse_during_upgrade()
-        is_there = attempt in backup_place.whole()
+        backup_take.refuse_half_way()
+        is_there = number in backup_place.whole()
         if not is_there:
             backup_take.refuse_without_room(params["min_free_mib"])
     if module.check_mode:
-        steps.changes += [] if is_there else ["take backup " + backup_place.path(attempt)]
+        steps.changes += [] if is_there else ["take backup " + backup_place.path(number)]
     else:
         with fence.hold(attempt, params["fence_wait_s"]):
             with steps.step("take"):
-                steps.found["edge_backup"] = backup_take.take(params["site"], attempt)
-                steps.changes += [] if is_there else ["take backup " + backup_place.path(attempt)]
+                steps.found["edge_backup"] = backup_take.take(params["site"], number)
+                steps.changes += [] if is_there else ["take backup " + backup_place.path(number)]
             with steps.step("prune"):
                 gone = backup_place.prune(params["keep"])
                 steps.changes += ["remove " + backup_place.path(each) for each in gone]
@@ -122,6 +129,7 @@ def main() -> None:
         argument_spec={
             "site": {"type": "str", "required": True},
             "attempt": {"type": "int", "required": True},
+            "number": {"type": "int", "default": 0},
             "fence_wait_s": {"type": "int", "default": 60},
             "keep": {"type": "int", "default": 3},
             "min_free_mib": {"type": "int", "default": 1024},

@@ -201,6 +201,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    activation_state,
     artifacts,
     check,
     clock,
@@ -237,6 +238,7 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         _foresee(plan, params, [each for each in files if each["digest"] in missing], steps)
         return verify.look(params["site"], params["version"])
     with fence.hold(params["attempt"], params["fence_wait_s"]):
+        activation_state.withdraw_unbegun()
         converge.converge(plan, params, steps)
     with steps.step("verify"):
         return verify.await_health(

@@ -82,6 +82,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
+    activation_paths,
+    activation_state,
     check,
     fence,
     k3s_unit,
@@ -98,6 +100,9 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 KILLALL_TIMEOUT_S = 180
 #: What bootstraps and stages have brought, and what was still coming.
 STORE = (layout.STATE_DIR + "/cache", layout.INCOMING_DIR)
+#: Backups hold every secret of the cluster; those that were pulled are safe on the appliance.
+BACKUPS = (layout.STATE_DIR + "/backups", layout.STATE_DIR + "/outgoing")
+RESTORE = layout.STATE_DIR + "/restore.json"
 ORDERS = (layout.ORDER_KEYS, layout.NEWEST_ORDER, layout.RECEIPTS_DIR)
 TREES = (
     layout.DATA_DIR,
@@ -107,7 +112,9 @@ TREES = (
     "/run/flannel",
     "/var/lib/cni",
     layout.PROGRAM_DIR,
+    layout.STATE_DIR + "/rotation",
     *STORE,
+    *BACKUPS,
 )
 FILES = (layout.UNIT_FILE, layout.KILLALL, layout.UNINSTALL)
 PARENTS = ("/etc/rancher", layout.RANCHER_DIR)
@@ -125,6 +132,7 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         steps.changes += ["remove " + path for path in _what_is_there()]
     else:
         with fence.hold(params["attempt"], params["fence_wait_s"]), steps.step("remove"):
+            activation_state.withdraw_unbegun()
             there = _what_is_there()
             steps.changes += ["remove " + path for path in there]
             if there:
@@ -135,10 +143,26 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
 def _what_is_there() -> list[str]:
     """Everything of ours on the node."""
     if marker.read() is None:
-        candidates = [layout.PROGRAM_DIR, *STORE, *ORDERS]  # a bootstrap never got further, or a stick was here
+        candidates = [
+            layout.PROGRAM_DIR,
+            *STORE,
+            *BACKUPS,
+            *ORDERS,
+            RESTORE,
+        ]  # a bootstrap never got further, or a stick was here
     else:
-        candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES, *ORDERS]
+        candidates = [layout.MARKER, layout.K3S, layout.CONFIG, *FILES, *TREES, *ORDERS, RESTORE, *_upgrades()]
     return [path for path in candidates if os.path.lexists(path)]
+
+
+def _upgrades() -> list[str]:
+    """Directories of upgrades: their plan and snapshots, and states that were put aside."""
+    found = [activation_paths.directory()]
+    for path in activation_paths.parts().values():
+        directory, prefix = os.path.dirname(path), f".{os.path.basename(path)}.edgemgr-"
+        names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+        found += [directory + "/" + name for name in names if name.startswith(prefix)]
+    return found
 
 
 def _remove(installed: dict[str, Any] | None) -> None:
@@ -146,7 +170,8 @@ def _remove(installed: dict[str, Any] | None) -> None:
         marker.write(**dict(installed, state=marker.REMOVING))
         _stop()
         _remove_configuration(installed.get("found") or [])
-    for path in (*FILES, layout.ORDER_KEYS, layout.NEWEST_ORDER):
+    _remove_upgrade_services()
+    for path in (*FILES, layout.ORDER_KEYS, layout.NEWEST_ORDER, RESTORE):
         remove(path)
     for tool in layout.TOOLS:
         link = layout.LINK_DIR + "/" + tool
@@ -154,7 +179,7 @@ def _remove(installed: dict[str, Any] | None) -> None:
             os.unlink(link)
     if os.path.islink(layout.K3S):
         os.unlink(layout.K3S)
-    for tree in (*TREES, layout.RECEIPTS_DIR):
+    for tree in (*TREES, layout.RECEIPTS_DIR, *_upgrades()):
         _remove_tree(tree)
     if installed is not None:
         service.systemctl("daemon-reload")
@@ -164,6 +189,15 @@ def _remove(installed: dict[str, Any] | None) -> None:
     remove(layout.MARKER)
     if os.path.isdir(layout.STATE_DIR):
         sync_directory(layout.STATE_DIR)
+
+
+def _remove_upgrade_services() -> None:
+    """What starts an upgrade again at a boot, and what keeps k3s from starting in the middle of one."""
+    if os.path.exists(activation_paths.boot_unit_file()):
+        service.systemctl("disable", activation_paths.BOOT_UNIT)
+    for path in (activation_paths.boot_unit_file(), activation_paths.guard_file()):
+        remove(path)
+    _remove_if_empty(os.path.dirname(activation_paths.guard_file()))
 
 
 def _stop() -> None:

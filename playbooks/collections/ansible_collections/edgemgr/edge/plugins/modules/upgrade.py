@@ -9,10 +9,11 @@ DOCUMENTATION = r"""
 module: upgrade
 short_description: Start an upgrade that ends by itself, and tell how it stands
 description:
-  - Fence, preflight, then it writes the plan, starts the activation program detached and returns at once.
+  - Fence, preflight, then it writes the plan, starts the activation program detached and returns soon.
   - The program needs no link. It ends on the new version, or on the old one with the datastore that belongs to it.
   - Asked again for the same operation it starts nothing and returns journal and verdict. A program that is not at work
     although the plan has no verdict is started again.
+  - As long as there is no verdict the result has C(edge_resume_s) and no C(edge_observation), and nothing has failed.
   - Files have to be in the node's content store already.
   - Not supported on nodes whose k3s edgemgr did not install.
 author: The edgemgr authors
@@ -33,6 +34,16 @@ options:
     description: Name of the site, which is the name of the node.
     type: str
     required: true
+  version:
+    description: The k3s version to end on. A node that has it already, and is given no configuration, is left alone.
+    type: str
+    required: true
+  refusal:
+    description:
+      - Why the controller has no way to that version, a dict with C(code), C(message) and C(hint); empty if it has one.
+      - It is refused then, unless the operation was begun on this node before.
+    type: dict
+    default: {}
   hops:
     description: The versions to go through, one after the other, each with its own snapshot and gate.
     type: list
@@ -110,10 +121,14 @@ options:
     description: How long to wait for the verdict before returning, in seconds. The upgrade goes on in any case.
     type: int
     default: 0
-  start:
-    description: Whether to start the upgrade if it was not; otherwise only to tell how it stands.
-    type: bool
-    default: true
+  min_free_mib:
+    description: What has to stay free on each file system, in MiB.
+    type: int
+    default: 1024
+  min_memory_mib:
+    description: Memory that the node must have, in MiB.
+    type: int
+    default: 512
 attributes:
   check_mode:
     description: Tells what would be done, and how an upgrade that was started stands.
@@ -126,6 +141,7 @@ EXAMPLES = r"""
     attempt: 1021
     operation: 0193f7a2-0000-7000-8000-000000000001
     site: store-0042
+    version: v1.34.1+k3s1
     hops:
       - from_version: v1.33.5+k3s1
         to_version: v1.34.1+k3s1
@@ -140,6 +156,10 @@ edge_activation:
     - A verdict has C(verdict) (accepted, rolled_back, needs_hands, refused), C(why), C(version) and C(hops).
   type: dict
   returned: always
+edge_resume_s:
+  description: There is no verdict yet; ask again after so many seconds. C(msg) says what the node is doing.
+  type: int
+  returned: while an upgrade is under way
 edge_previous:
   description: The verdict of the activation before, which gives way to this one.
   type: dict
@@ -167,7 +187,7 @@ edge_refusals:
 edge_observation:
   description: What was seen in the end, times in UTC, null for what could not be read. The README lists the fields.
   type: dict
-  returned: when there is a verdict
+  returned: when there is a verdict, or nothing to do
 edge_code:
   description: Stable code of the failure.
   type: str
@@ -202,48 +222,60 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     preflight,
     service,
 )
-from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
-from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError, run
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
 POLL_S = 1.0
+#: Most of an upgrade is waiting for the cluster, which nobody needs a connection for.
+RESUME_S = 20
 
 
 def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
     """Tell how it stands, or start it."""
     params = module.params
     known = activation_state.ask()
-    if known is not None and known["state"] in (activation_state.RUNNING, activation_state.INTERRUPTED):
-        if known["state"] == activation_state.INTERRUPTED and not module.check_mode:
-            service.systemctl("start", "--no-block", activation_paths.BOOT_UNIT)
-        if known["operation"] != params["operation"]:
-            raise _busy(known)
-    was_begun = (
-        known is not None and known["operation"] == params["operation"] and known["state"] != activation_state.WRITTEN
-    )
-    if was_begun or not params["start"]:
-        return _told(params, steps)
+    if known is not None and known["state"] == activation_state.INTERRUPTED and not module.check_mode:
+        service.systemctl("start", "--no-block", activation_paths.BOOT_UNIT)
+    if known is not None and known["state"] != activation_state.WRITTEN:
+        if known["operation"] == params["operation"]:
+            return _told(params, steps)
+        if known["verdict"] is None:
+            return _under_way(known, "the upgrade that was asked for before")
     with steps.step("preflight"):
         fence.look(params["attempt"], params["fence_wait_s"])
+        _refuse_without_way(params)
+        if _is_there(params):
+            return {"edge_activation": known, **_seen(params["site"], params["version"])}
         plan = activation_plan.make(params, node_facts.arch())
-        checks = [each for hook in activation_preflight.HOOKS for each in hook(plan)]
+        checks = preflight.check_node(params["min_memory_mib"])
+        checks += [each for hook in activation_preflight.HOOKS for each in hook(plan)]
         checks += activation_preflight.check_config(plan, [each["config"] for each in params["hops"]])
+        checks += activation_preflight.check_room(plan, params["min_free_mib"])
         preflight.refuse(checks)
     steps.found.update(check.results(checks), edge_previous=known and known["verdict"])
     steps.changes += [f"{hop.from_version} -> {hop.to_version}" for hop in plan.hops]
     if module.check_mode:
         return {"edge_activation": known}
     with steps.step("start"), fence.hold(params["attempt"], params["fence_wait_s"]):
-        _start(plan)
+        if not activation_state.is_under_way():  # another attempt may have been quicker
+            activation_launch.install()
+            activation_launch.write(plan)
+            activation_launch.start(plan)
     return _told(params, steps)
 
 
-def _start(plan: Plan) -> None:
-    if activation_state.is_unfinished() and (activation_state.ask() or {})["state"] != activation_state.WRITTEN:
-        raise _busy(activation_state.ask() or {})  # another attempt was quicker
-    activation_launch.install()
-    activation_launch.write(plan)
-    activation_launch.start(plan)
+def _refuse_without_way(params: dict[str, Any]) -> None:
+    refusal = params["refusal"]
+    if refusal:
+        refusals = [dict(refusal, check="version")]
+        raise EdgeError(refusal["code"], refusal["message"], refusal["hint"], NEVER, edge_refusals=refusals)
+
+
+def _is_there(params: dict[str, Any]) -> bool:
+    """Whether there is nothing to do: the version is installed, and no configuration comes with it."""
+    installed = marker.read() or {}
+    is_there = (installed.get("state"), installed.get("version")) == (marker.INSTALLED, params["version"])
+    return is_there and all(each["config"] is None for each in params["hops"])
 
 
 def _told(params: dict[str, Any], steps: Steps) -> dict[str, Any]:
@@ -255,16 +287,32 @@ def _told(params: dict[str, Any], steps: Steps) -> dict[str, Any]:
             time.sleep(POLL_S)
             known = activation_state.ask()
     if known is None or known["verdict"] is None or known["operation"] != params["operation"]:
-        return {"edge_activation": known}
+        return _under_way(known, "the upgrade")
     verdict = known["verdict"]
-    disabled = set((marker.read() or {}).get("disabled_components", []))
-    found = {
-        "edge_activation": known,
-        "edge_observation": observation.observe(params["site"], verdict["version"], disabled)[0],
-    }
+    found = {"edge_activation": known, **_seen(params["site"], verdict["version"])}
     if verdict["verdict"] == activation_course.ACCEPTED:
         return found
     raise _failure(verdict, found)
+
+
+def _under_way(known: dict[str, Any] | None, what: str) -> dict[str, Any]:
+    """It ends by itself; until then there is nothing to report."""
+    journal = known["journal"] if known else []
+    stands = (
+        "it begins"
+        if not journal
+        else "it stands at {0!r} of hop {1}".format(journal[-1]["step"], journal[-1]["hop"] + 1)
+    )
+    return {
+        "edge_activation": known,
+        "edge_resume_s": RESUME_S,
+        "msg": f"the node carries out {what} by itself: {stands}",
+    }
+
+
+def _seen(site: str, version: str) -> dict[str, Any]:
+    disabled = set((marker.read() or {}).get("disabled_components", []))
+    return {"edge_observation": observation.observe(site, version, disabled)[0]}
 
 
 def _failure(verdict: dict[str, Any], found: dict[str, Any]) -> EdgeError:
@@ -282,12 +330,6 @@ def _failure(verdict: dict[str, Any], found: dict[str, Any]) -> EdgeError:
     return EdgeError("E-UPGRADE-HANDS", f"the site needs hands: {why}", hint, NEVER, **found)
 
 
-def _busy(known: dict[str, Any]) -> EdgeError:
-    message = "the upgrade of attempt {0} is still under way on this node".format(known["id"])
-    hint = "It ends by itself; ask for its result first."
-    return EdgeError("E-UPGRADE-BUSY", message, hint, BUDGETED, edge_activation=known)
-
-
 def main() -> None:
     """Read the arguments and run."""
     module = AnsibleModule(
@@ -296,6 +338,8 @@ def main() -> None:
             "fence_wait_s": {"type": "int", "default": 60},
             "operation": {"type": "str", "required": True},
             "site": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "refusal": {"type": "dict", "default": {}},
             "hops": {
                 "type": "list",
                 "elements": "dict",
@@ -314,7 +358,8 @@ def main() -> None:
             "deadline_s": {"type": "int", "default": 1200},
             "checks": {"type": "list", "elements": "dict", "default": []},
             "wait_s": {"type": "int", "default": 0},
-            "start": {"type": "bool", "default": True},
+            "min_free_mib": {"type": "int", "default": 1024},
+            "min_memory_mib": {"type": "int", "default": 512},
         },
         supports_check_mode=True,
     )

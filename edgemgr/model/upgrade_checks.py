@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgemgr.inventory import upgrade_node_checks as node
-from edgemgr.inventory.upgrade_room import disk
+from edgemgr.model import upgrade_node_checks as node
 from edgemgr.model.cluster import Reachability
 from edgemgr.model.site import DEFAULT_USER, Trust
 from edgemgr.model.upgrade import HOP_DEADLINE_S, Check, Hop, Preflight, Refusal, Verdict
 from edgemgr.model.upgrade_facts import UpgradeFacts
 from edgemgr.model.upgrade_offer import Offer
+from edgemgr.model.upgrade_room import disk
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgemgr.errors import BundleError, NotFoundError, ReleaseError
-from edgemgr.inventory.upgrade_plan import goal_of, plan_hops
 from edgemgr.model.release import Arch
 from edgemgr.model.upgrade import Refusal
+from edgemgr.model.upgrade_hops import goal_of, plan_hops
 from edgemgr.model.upgrade_offer import Offer, OfferedRelease
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.version_bound import is_within

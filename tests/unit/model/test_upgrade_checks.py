@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemgr.inventory.upgrade_checks import Circumstances, all_checks
-from edgemgr.inventory.upgrade_outlook import longest_s, plan_of
-from edgemgr.inventory.upgrade_plan import goal_of
-from edgemgr.inventory.upgrade_room import SPARE_BYTES, needed_bytes
+from edgemgr.inventory.upgrade_outlook import longest_s
 from edgemgr.model.release import Arch
 from edgemgr.model.upgrade import Hop, PlanState, Preflight, Refusal, Verdict
+from edgemgr.model.upgrade_checks import Circumstances, all_checks
 from edgemgr.model.upgrade_facts import OpenChange, UpgradeFacts
+from edgemgr.model.upgrade_hops import goal_of
 from edgemgr.model.upgrade_offer import Offer, OfferedRelease
+from edgemgr.model.upgrade_room import SPARE_BYTES, needed_bytes
+from edgemgr.model.upgrade_site import plan_of
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.window import Window
 

@@ -1,0 +1,31 @@
+"""pull: bring the newest backup of a node to the appliance, over days if need be; no playbook."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from edgemgr.model.operation import OperationKind, Priority
+from edgemgr.model.site import Site
+from edgemgr.operations.spec import OperationSpec, Params
+from edgemgr.settings import Settings
+from edgemgr.store.database import Session
+
+
+class Pull(OperationSpec):
+    """Moves bytes and nothing else: goes on after any cut, and gives way to other work.
+
+    Which backup it brings is decided when it runs: the newest that the node holds. So a newer pull may take its place.
+    """
+
+    kind: ClassVar[OperationKind] = OperationKind.PULL
+    has_playbook: ClassVar[bool] = False
+    timeout_s: ClassVar[float] = 30 * 86400.0
+    deadline_s: ClassVar[float] = 30 * 86400.0
+    max_attempts: ClassVar[int] = 10
+    max_lost: ClassVar[int] = 1000  #: in weeks an appliance is restarted often, and nothing is done twice
+    priority: ClassVar[int] = Priority.TRANSFER
+    changes_site: ClassVar[bool] = False
+
+    def variables(self, session: Session, params: Params, site: Site, settings: Settings) -> dict[str, object]:  # noqa: ARG002
+        """None: there is no playbook."""
+        return {}
