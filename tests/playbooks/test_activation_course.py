@@ -159,16 +159,17 @@ def test_a_chain_ends_at_the_first_hop_that_is_not_accepted() -> None:
     assert (move.hop, move.verdict) == (1, "rolled_back")
 
 
-def test_the_dead_man_s_timer_counts_the_time_that_the_node_was_up_over_all_boots() -> None:
+@pytest.mark.parametrize("began_up", [30.0, 66000.0])  # of a machine; of a container, whose host was up all along
+def test_the_dead_man_s_timer_counts_the_time_that_the_node_was_up_over_all_boots(began_up: float) -> None:
     tale = Tale().did(*course.BEFORE_SWITCH, "switch")
     tale.up = 650.0  # 600 s after the first line
     tale.note("place", "begins")
-    tale.boot, tale.up = "b", 30.0
+    tale.boot, tale.up = "b", began_up
     tale.note("place", "resumed")
-    assert tale.next().left_s == 1200 - 600 - 30
-    tale.up = 590.0
+    assert tale.next().left_s == 1200 - 600
+    tale.up = began_up + 590.0
     assert tale.next().step == "place"
-    tale.up = 600.0
+    tale.up = began_up + 600.0
     move = tale.next()
     assert (move.step, move.why) == ("give-up", "it was not finished within 1200 s")
 

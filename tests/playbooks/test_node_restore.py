@@ -331,7 +331,7 @@ def test_a_restore_after_one_that_was_cut_off_goes_back_to_what_was_there_before
 ) -> None:
     k3s.of, digest = cluster_id(), restore_node.send(7)
     restore_node.empty(node_root, k3s)
-    restore_node.install(k3s, token="K10two")  # noqa: S106 - no secret
+    restore_node.install(k3s, token="K10two")
     identity = cluster_id()
     with monkeypatch.context() as patch:
         killing(patch, 12)

@@ -109,9 +109,7 @@ def test_a_backoff_tells_when_the_next_try_is_and_how_to_have_it_now() -> None:
 def test_an_upgrade_that_a_node_carries_out_by_itself_is_under_way_and_not_late() -> None:
     waits = {"kind": "upgrade", "waiting_for": "backoff", "code": "E-OP-GOES-ON", "message": "it stands at 'verify'"}
     found = of(row(), operation(**waits, hint="It needs no link."))
-    assert found == Explanation(
-        "busy", "Upgrade is under way at the site: it stands at 'verify'", "It needs no link."
-    )
+    assert found == Explanation("busy", "Upgrade is under way at the site: it stands at 'verify'", "It needs no link.")
 
 
 def test_a_paused_site_tells_why_and_how_it_goes_on() -> None:
