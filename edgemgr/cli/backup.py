@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemgr.cli import backup_restore
+from edgemgr.cli import backup_removed, backup_restore
 from edgemgr.cli.ask import All, Deadline, DryRun, Filter, Labels, Names, Timeout, Wait, ask_for
 from edgemgr.cli.output import Column, Output, OutputOption, emit, emit_one
 from edgemgr.cli.size import size_text
@@ -212,7 +212,8 @@ def prune(
 ) -> None:
     """Remove the backups that the settings no longer keep.
 
-    Of all sites unless some are chosen. Each pull does so for its site by itself. The newest backups and those that are held stay.
+    Of all sites unless some are chosen. Each pull does so for its site by itself. The newest backups and those that are
+    held stay. If no sites are chosen, the backups of sites that were removed long enough ago go too.
     """
     from edgemgr.app import open_app
     from edgemgr.inventory import backup_pull
@@ -231,14 +232,20 @@ def prune(
         gone: list[BackupItem] = []
         for site_id, site in names_by_id.items():
             own = [item for item in items if item.site == site]
-            if own and dry_run:
-                found = backup_pull.would_go(appliance.database, site_id, rule, utc_now())
-            elif own:
+            if dry_run:
+                found = backup_pull.would_go(appliance.database, site_id, rule, utc_now()) if own else []
+            elif own or (shelf.directory / site).is_dir():  # one that an operator has put back is noted so
                 found = backup_pull.prune(shelf, site_id, site, rule)
+            else:
+                continue
             gone += [item for item in own if item.attempt in found]
+        is_of_all = not (names or selector is not None or filter_ is not None or every)
+        stores = backup_removed.drop_old(appliance, dry_run=dry_run) if is_of_all else []
     rows = [Pruned(item.id, item.site, item.taken_at, item.size_bytes) for item in gone]
     emit(rows, _PRUNED, output, kind="PrunedBackupList", name=lambda row: str(row.id))
     typer.echo(f"{len(rows)} backup(s) {'would go' if dry_run else 'removed'}", err=True)
+    if stores:
+        typer.echo(f"{len(stores)} store(s) of removed sites {'would go' if dry_run else 'removed too'}", err=True)
 
 
 def _chosen(
@@ -254,4 +261,5 @@ def _chosen(
         return queries.site_ids(session, EVERY_SITE)
 
 
+backup_removed.register(app)
 backup_restore.register(app)

@@ -100,7 +100,8 @@ def remove(
 ) -> None:
     """Remove a bundle and the content that no other bundle and no release holds.
 
-    Refused as long as a site or an operation needs a version that only this bundle holds.
+    Refused as long as a site or an operation needs a version that only this bundle holds, and until the stages and
+    upgrades out of it have ended.
     """
     from edgemgr.app import open_app
     from edgemgr.inventory.bundle_remove import preview_removal, remove_bundle

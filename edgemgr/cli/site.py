@@ -232,10 +232,12 @@ def delete(
 ) -> None:
     """Forget sites, with their secrets and operations. What runs there goes on. Asks first.
 
-    Refused while an operation of one of them is running. To remove k3s, use `edgemgr reset` before.
+    Refused while an operation of one of them is running. To remove k3s, use `edgemgr reset` before. Their backups are
+    kept for a while, apart: `edgemgr backup removed` lists them, and no new site of the same name takes them up.
     """
     from edgemgr.app import open_app
     from edgemgr.cli.choice import chosen_sites, confirm_sites
+    from edgemgr.inventory.backup_removed import set_aside_removed
     from edgemgr.settings import current_actor
     from edgemgr.store import sites
 
@@ -246,6 +248,10 @@ def delete(
                 confirm_sites("this forgets", [name for _, name in chosen])
             with appliance.database.write() as session:
                 sites.remove(session, [site_id for site_id, _ in chosen], actor=current_actor())
+            # What a kill at this moment leaves behind, a worker sets aside.
+            kept = set_aside_removed(appliance.database, appliance.settings.backup_dir, [name for _, name in chosen])
+            if kept:
+                typer.echo(f"backups of {len(kept)} of them are kept: `edgemgr backup removed`", err=True)
     sys.stdout.writelines(f"{name}\n" for _, name in chosen)
     typer.echo(f"{len(chosen)} sites {'would be' if dry_run else 'were'} deleted", err=True)
 

@@ -115,7 +115,7 @@ def upgrade(
     window: Annotated[
         str | None,
         typer.Option(
-            "--window", help="With --plan: hours for it, by the sites' own clocks, such as sat,sun 01:00-05:00."
+            "--window", help="Hours in which it may begin, by the sites' own clocks, such as sat,sun 01:00-05:00."
         ),
     ] = None,
     checks: Annotated[bool, typer.Option("--checks", help="With --plan: a line for each check of each site.")] = False,
@@ -128,29 +128,32 @@ def upgrade(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Bring sites to a k3s version of a bundle that was staged there, or show with --plan what that would be.
+    """Bring sites to a version of a bundle that lies there.
 
-    They go one minor version at a time. Each node does it by itself and needs no link for it: it copies its datastore,
-    exchanges k3s, and accepts the new version only when all that ran before runs again. Else it goes back, with its
-    data. A change of the configuration alone takes the same road: --config with the version that the site has.
+    With --plan it shows what would be done, and changes nothing. Sites go one minor version at a time. Each node does
+    it by itself and needs no link for it: it copies its datastore, exchanges k3s, and accepts the new version only when
+    all that ran before runs again. Else it goes back, with its data. A change of the configuration alone takes the same
+    road: --config with the version that the site has.
     """
-    wish = Wish(BundleName.parse(bundle), version, window)
+    options = None if config is None else read_config(config)
+    wish = Wish(BundleName.parse(bundle), version, window, options)
     choice = (names, selector, filter_, every)
     if plan:
         _show_plan(wish, choice, output, checks=checks)
         return
-    if window is not None or checks:
+    if checks:
         raise UsageError(
-            "--window and --checks belong to a plan",
-            hint="Add --plan to see what would be done; an upgrade begins as soon as its turn has come.",
+            "--checks belongs to a plan",
+            hint="Add --plan to see what would be done.",
             code="E-UPGRADE-PLAN-ONLY",
         )
     params = {
         "bundle": str(wish.bundle),
-        "k3s_config": None if config is None else read_config(config),
+        "k3s_config": options,
         "soak_s": int(seconds(soak)),
         "settle_s": int(seconds(settle)),
         "site_checks": _read_checks(site_checks),
+        "window": window,
     }
     goal, chosen = _goal(wish, choice, skip_blocked=skip_blocked)
     ask_for(

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edgemgr.inventory.backup_faults import BackupStoreError
+from edgemgr.inventory.backup_removed import claim
 from edgemgr.inventory.backup_store import BackupStore, open_store
 from edgemgr.links.backup_pull import Pulled
 from edgemgr.model.backup import Backup
@@ -61,6 +62,7 @@ def keep_backup(
         VaultError: its key cannot be opened.
         StoreError: the database cannot be used.
     """
+    _claim(shelf, site)
     with open_store(shelf.directory, shelf.vault, site) as store:
         before = store.stored_bytes
         for rounds_left in reversed(range(_ROUNDS)):
@@ -88,6 +90,7 @@ def prune(
     Raises:
         As `keep_backup`.
     """
+    _claim(shelf, site)
     with open_store(shelf.directory, shelf.vault, site) as store:
         _note(shelf.database, store, site_id, {}, clock())
         return _apply(shelf.database, store, site_id, rule, clock())
@@ -98,6 +101,14 @@ def would_go(database: Database, site_id: int, rule: Retention, now: datetime) -
     with database.read() as session:
         rows = backups.of_site(session, site_id)
     return removable([Aged(row.attempt, row.pulled_at, row.is_held) for row in rows], rule, now)
+
+
+def _claim(shelf: Shelf, site: str) -> None:
+    """What an earlier site of that name has left is not this one's."""
+    with shelf.database.read() as session:
+        owner = backups.owners(session, [site]).get(site)
+    if owner is not None:  # it may be removed at this moment; then there is nothing to note either
+        claim(shelf.directory, site, owner)
 
 
 def _note(database: Database, store: BackupStore, site_id: int, added: dict[str, int], now: datetime) -> None:

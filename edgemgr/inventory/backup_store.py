@@ -44,6 +44,21 @@ def open_store(directory: Path, vault: Vault, site: str) -> Iterator[BackupStore
             and while it is open.
         VaultError: its key cannot be opened.
     """
+    with locked(directory, site) as place:
+        store = BackupStore(place, DataKey.open(vault, place / "key", f"backup|{site}"), site)
+        try:
+            yield store
+        finally:
+            store.flush()
+
+
+@contextmanager
+def locked(directory: Path, site: str) -> Iterator[Path]:
+    """The directory of a site's store, made at first use, for one process alone.
+
+    Raises:
+        BackupStoreError: as `open_store`.
+    """
     place = directory / site
     try:
         for each in (place / "segments", place / "roots"):
@@ -56,14 +71,9 @@ def open_store(directory: Path, vault: Vault, site: str) -> Iterator[BackupStore
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise busy(site) from exc
-        try:
-            store = BackupStore(place, DataKey.open(vault, place / "key", f"backup|{site}"), site)
-            try:
-                yield store
-            finally:
-                store.flush()
-        except OSError as exc:
-            raise unusable(site, exc) from exc
+        yield place
+    except OSError as exc:
+        raise unusable(site, exc) from exc
     finally:
         os.close(lock)
 

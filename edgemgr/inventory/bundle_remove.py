@@ -10,14 +10,21 @@ from edgemgr.inventory.content_sweep import sweep
 from edgemgr.inventory.incoming import Incoming
 from edgemgr.model.bundle_name import BundleName
 from edgemgr.model.event import Reason
+from edgemgr.model.operation import OperationKind
 from edgemgr.model.timestamp import utc_now
 from edgemgr.settings import Settings
-from edgemgr.store import bundle_uses, bundles, events, stages
+from edgemgr.store import bundle_uses, bundles, events
 from edgemgr.store.bundle_item import BundleItem
 from edgemgr.store.database import Database, Session
 
 #: Sites that a message names; the rest is counted.
 _NAMED = 3
+#: What an operation that has not ended does with the bundle. An upgrade needs more of it than the version that it ends
+#: on, and the node may be at work on it by itself.
+_UNDER_WAY = {
+    OperationKind.STAGE: "it is being staged on",
+    OperationKind.UPGRADE: "an upgrade out of it has not ended on",
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,8 @@ def remove_bundle(database: Database, settings: Settings, name: BundleName, *, a
 
     Raises:
         NotFoundError: there is no such bundle (E-BUNDLE-UNKNOWN).
-        ConflictError: a site or an operation needs a version that only this bundle holds, or it is being staged
-            (E-BUNDLE-IN-USE), or an import runs (E-BUNDLE-BUSY).
+        ConflictError: a site or an operation needs a version that only this bundle holds, or a stage or an
+            upgrade out of it has not ended (E-BUNDLE-IN-USE), or an import runs (E-BUNDLE-BUSY).
     """
     incoming, store = Incoming(settings.incoming_dir), ContentStore(settings.release_dir)
     with incoming.locked():
@@ -60,7 +67,7 @@ def remove_bundle(database: Database, settings: Settings, name: BundleName, *, a
                 raise ConflictError(
                     f"bundle {name} is needed: {'; '.join(removal.uses)}",
                     hint="Give those sites another version first, or import a bundle that holds this version too; "
-                    "`edgemgr operation cancel` ends a stage.",
+                    "wait for what is under way, or end it with `edgemgr operation cancel`.",
                     code="E-BUNDLE-IN-USE",
                 )
             events.record(
@@ -85,14 +92,15 @@ def _remove(session: Session, name: BundleName) -> tuple[Removal, list[str]]:
     uses = [str(use) for each in lost for use in bundle_uses.uses_of(session, each.version, each.arch)]
     versions = tuple(f"{each.version}/{each.arch}" for each in lost)
     bundles.forget_release_files(session, lost)
-    uses += _stages(stages.sites_being_given(session, str(name)))
+    for kind, what in _UNDER_WAY.items():
+        uses += _under_way(what, bundle_uses.sites_under_way(session, str(name), kind))
     blobs = bundles.blobs_only_of(session, bundle_id)
     bundles.drop(session, bundle)
     return Removal(item, len(blobs), sum(blobs.values()), versions, tuple(uses)), list(blobs)
 
 
-def _stages(sites: list[str]) -> list[str]:
+def _under_way(what: str, sites: list[str]) -> list[str]:
     if not sites:
         return []
     more = f" and {len(sites) - _NAMED} more" if len(sites) > _NAMED else ""
-    return [f"it is being staged on {', '.join(sites[:_NAMED])}{more}"]
+    return [f"{what} {', '.join(sites[:_NAMED])}{more}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from edgemgr.lab import processes
@@ -70,5 +71,12 @@ def boot(name: str, files: SiteFiles, net: SiteNetwork, *, base: Path) -> Proces
 
 
 def leader(process: ProcessIdentity) -> int | None:
-    """Find the site's process 1, as this machine counts; None while there is none."""
-    return next(iter(processes.children(process.pid)), None)
+    """Find the site's process 1, as this machine counts; None until it is in the site's tree.
+
+    Who entered it before that would be in this machine's tree.
+    """
+    for pid in processes.children(process.pid):
+        with suppress(OSError):
+            if not (processes.PROC / str(pid) / "root").samefile("/"):
+                return pid
+    return None

@@ -113,10 +113,9 @@ class SftpReader:
         data = bytearray()
         while True:
             kind, answer = self._answer_to(number)
-            if kind != CMD_DATA:  # the end of the file
-                return offset, bytes(data)
-            data += answer[4 : 4 + int.from_bytes(answer[:4], "big")]
-            if len(data) >= size:
+            part = answer[4 : 4 + int.from_bytes(answer[:4], "big")] if kind == CMD_DATA else b""
+            data += part
+            if not part or len(data) >= size:  # without a part: the end of the file
                 return offset, bytes(data)
             number = self._ask_for(handle, offset + len(data), size - len(data))
 

@@ -63,12 +63,6 @@ class CareFacts(Told):
         return K3sVersion.find(self.k3s_version or self.text("kubelet_version"))
 
     @property
-    def certificate_at(self) -> datetime | None:
-        """When the first leaf certificate ends."""
-        ends = [self.moment(key) for key in ("leaf_expires_at", "certificate_expires_at")]
-        return min((at for at in ends if at is not None), default=None)
-
-    @property
     def reported_at(self) -> datetime | None:
         """When the node itself was last asked: a look at the API alone tells of no disk and no file."""
         asked = [moment for moment in (self.moment("checked_at"), self.observed_at) if moment is not None]

@@ -87,7 +87,7 @@ class WaitingFor(StrEnum):
     CONTACT = "contact"  #: the site does not answer
     BACKOFF = "backoff"  #: a failed attempt is repeated later
     RESUME = "resume"  #: an operator paused the site
-    WINDOW = "window"  #: its transfer window is closed
+    WINDOW = "window"  #: its transfer window is closed, or the hours of an upgrade have not come
 
 
 _WAITS_FOR_TURN = "state = 'queued' AND waiting_for = 'turn'"

@@ -36,3 +36,9 @@ class Told:
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         except (ValueError, OverflowError):
             return None
+
+    @property
+    def certificate_at(self) -> datetime | None:
+        """When the first leaf certificate ends: by k3s' files, or else as the API shows its own."""
+        ends = [self.moment(key) for key in ("leaf_expires_at", "certificate_expires_at")]
+        return min((at for at in ends if at is not None), default=None)

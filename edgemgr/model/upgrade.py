@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from edgemgr.model.bundle_name import BundleName
 
@@ -22,14 +24,23 @@ class Wish:
     bundle: BundleName
     version: str | None = None  #: of k3s; None: the newest of the bundle
     hours: str | None = None  #: in which sites may be disturbed, each by its own clock; None: at any time
+    config: Mapping[str, Any] | None = None  #: k3s options in place of those that the sites have; None: they stay
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of an upgrade, with a backup and a verdict of its own: at most one minor version."""
+    """One step of an upgrade, with a backup and a verdict of its own: at most one minor version.
+
+    From a version to itself it changes the configuration alone, and needs no files.
+    """
 
     from_version: str
     to_version: str
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether another version comes."""
+        return self.from_version != self.to_version
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,11 @@ class UpgradePlan:
     def count(self, verdict: Verdict) -> int:
         """How many checks came out so."""
         return sum(check.verdict is verdict for check in self.checks)
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether the bundle has to lie on the node."""
+        return any(hop.needs_files for hop in self.hops)
 
     @property
     def way(self) -> str:

@@ -5,9 +5,10 @@ They tell in advance what the node will say: it makes all of them again before i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from edgemgr.model import upgrade_node_checks as node
 from edgemgr.model.cluster import Reachability
@@ -26,6 +27,7 @@ class Circumstances:
     now: datetime
     staged: bool = False  #: the bundle lies on the node, as far as was told
     open_s: float | None = None  #: so long its maintenance window stays open at a time; None: none was given
+    config: Mapping[str, Any] | None = None  #: k3s options in place of those that it has; None: they stay
 
 
 def all_checks(facts: UpgradeFacts, way: tuple[Hop, ...] | Refusal, given: Circumstances) -> tuple[Check, ...]:
@@ -45,7 +47,7 @@ def all_checks(facts: UpgradeFacts, way: tuple[Hop, ...] | Refusal, given: Circu
         node.pods(facts, given.now),
         node.datastore(facts),
         node.network(),
-        node.config(facts, hops),
+        node.config(facts, hops, given.config),
         _window(hops, given.open_s),
     )
 
@@ -93,6 +95,8 @@ def _arch(facts: UpgradeFacts) -> Check:
 def _version(way: tuple[Hop, ...] | Refusal) -> Check:
     if isinstance(way, Refusal):
         return Check(Preflight.VERSION, Verdict.BLOCK, way.message, way.code, way.hint)
+    if not any(hop.needs_files for hop in way):
+        return Check(Preflight.VERSION, Verdict.PASS, f"{way[0].to_version} stays, and its configuration changes")
     steps = " → ".join([way[0].from_version, *(hop.to_version for hop in way)])
     return Check(Preflight.VERSION, Verdict.PASS, steps)
 

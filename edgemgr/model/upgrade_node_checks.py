@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
+from edgemgr.model.certificate_renewal import renewed_days
 from edgemgr.model.cluster import Health
 from edgemgr.model.upgrade import Check, Hop, Preflight, Verdict
 from edgemgr.model.upgrade_facts import UpgradeFacts
@@ -16,12 +18,11 @@ _MIB = 1 << 20
 #: As preflight of a bootstrap has it: below the first k3s does not run, below the second little is left for workloads.
 _LEAST_MIB, _COMFORTABLE_MIB = 512, 1024
 _SKEW = timedelta(seconds=60)
-#: k3s renews at its start what ends within so many days (docs.k3s.io/cli/certificate); older releases: 90.
-_RENEWED_DAYS = 120
 #: CAs last for ten years and are renewed by nobody: this is when somebody has to think of it.
 _CA_WARNING_DAYS = 365
 #: Conditions of a node under which images and pods are thrown out (Kubernetes docs, node-pressure eviction).
 _PRESSURE = re.compile(r"\b(?:Memory|Disk|PID)Pressure\b")
+_BEFORE_ALL = (0, 0)  #: older than every minor version
 _DATASTORES = {"sqlite": "SQLite", "etcd": "etcd"}
 
 
@@ -63,8 +64,8 @@ def clock(facts: UpgradeFacts) -> Check:
 
 
 def certificates(facts: UpgradeFacts, now: datetime) -> Check:
-    """The API's certificate, and the CA where the node tells of it."""
-    leaf, authority = facts.moment("certificate_expires_at"), facts.moment("ca_expires_at")
+    """The leaf certificate that ends first, and the CA where the node tells of it."""
+    leaf, authority = facts.certificate_at, facts.moment("ca_expires_at")
     if authority is not None and authority <= now:
         return Check(
             Preflight.CERTIFICATES,
@@ -79,10 +80,11 @@ def certificates(facts: UpgradeFacts, now: datetime) -> Check:
     if leaf is None:
         return Check(Preflight.CERTIFICATES, Verdict.ASK, "when its certificates end is read on the site")
     if leaf <= now:
-        why = f"the API's certificate ended on {leaf:%Y-%m-%d}; the start renews it, copied kubeconfigs have ended too"
+        why = f"a certificate ended on {leaf:%Y-%m-%d}; the start renews it, copied kubeconfigs may have ended too"
         return Check(Preflight.CERTIFICATES, Verdict.WARN, why)
-    renewed = ", and is renewed by the start" if leaf - now < timedelta(days=_RENEWED_DAYS) else ""
-    return Check(Preflight.CERTIFICATES, Verdict.PASS, f"the API's ends on {leaf:%Y-%m-%d}{renewed}")
+    days = renewed_days(K3sVersion.find(facts.k3s_version))
+    renewed = ", and is renewed by the start" if leaf - now < timedelta(days=days) else ""
+    return Check(Preflight.CERTIFICATES, Verdict.PASS, f"the first ends on {leaf:%Y-%m-%d}{renewed}")
 
 
 def node(facts: UpgradeFacts, now: datetime) -> Check:
@@ -131,19 +133,25 @@ def network() -> Check:
     return Check(Preflight.NETWORK, Verdict.ASK, "its address and its default route are looked at on the site")
 
 
-def config(facts: UpgradeFacts, hops: Sequence[Hop]) -> Check:
-    """Options that a version on the way no longer knows, and what each version brings that somebody should know."""
+def config(facts: UpgradeFacts, hops: Sequence[Hop], given: Mapping[str, Any] | None = None) -> Check:
+    """Options that a version on the way no longer knows, and what each version brings that somebody should know.
+
+    Options that come with the upgrade count instead of those that the site has, and nothing has started with them yet:
+    also what an older version took away counts.
+    """
     if not hops:
         return Check(Preflight.CONFIG, Verdict.ASK, "it is read on the site, once a way is known")
     after, upto = (_minor(text) for text in (hops[0].from_version, hops[-1].to_version))
-    gone = removed_options(facts.config or {}, after, upto)
+    options = facts.config if given is None else given
+    gone = removed_options(options or {}, after if given is None else _BEFORE_ALL, upto)
     if gone:
-        hint = "Take it out of the site's configuration first."
+        place = "the site's configuration" if given is None else "the file"
+        hint = f"Take it out of {place} first."
         return Check(Preflight.CONFIG, Verdict.BLOCK, "; ".join(gone), "E-K3S-OPTION", hint)
-    known = notes(facts.config, after, upto)
+    known = notes(options, after, upto)
     if known:
         return Check(Preflight.CONFIG, Verdict.WARN, "; ".join(known))
-    if facts.config is None:
+    if options is None:
         return Check(Preflight.CONFIG, Verdict.ASK, "its configuration is read on the site")
     return Check(Preflight.CONFIG, Verdict.PASS, "nothing in it is known to be gone; uses of old APIs are asked there")
 

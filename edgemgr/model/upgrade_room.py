@@ -26,7 +26,7 @@ def needed_bytes(offer: Offer, arch: Arch, hops: Sequence[Hop], *, staged: bool,
     """Bytes that the hops will write and keep, without the reserve; files that are staged already lie there."""
     releases = offer.of(arch)
     total = (_DATASTORE_COPIES + len(hops) - 1) * datastore_bytes if hops else 0
-    for hop in hops:
+    for hop in (each for each in hops if each.needs_files):
         release = releases[K3sVersion.parse(hop.to_version)]
         grown = _UNPACKED_PACKED_IMAGES if release.images_packed else _UNPACKED_IMAGES
         total += release.binary_bytes * _UNPACKED_BINARY + release.images_bytes * grown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgemgr.model.upgrade import HOP_DEADLINE_S, Check, PlanState, Refusal, UpgradePlan, Verdict
+from edgemgr.model.upgrade import HOP_DEADLINE_S, Check, Hop, PlanState, Refusal, UpgradePlan, Verdict
 from edgemgr.model.upgrade_checks import Circumstances, all_checks
 from edgemgr.model.upgrade_facts import UpgradeFacts
 from edgemgr.model.upgrade_hops import plan_hops
@@ -14,8 +14,10 @@ _STATES = {Verdict.BLOCK: PlanState.BLOCKED, Verdict.WARN: PlanState.WARNED}
 
 
 def plan_of(site: UpgradeFacts, goal: K3sVersion, given: Circumstances) -> UpgradePlan:
-    """Plan the upgrade of one site."""
+    """Plan the upgrade of one site. Options that it is known to have already are no change."""
     way = plan_hops(given.offer, goal, arch=site.arch, installed=site.k3s_version)
+    if way == () and given.config is not None and given.config != site.config:
+        way = (Hop(str(goal), str(goal)),)
     hops = () if isinstance(way, Refusal) else way
     checks = () if way == () else all_checks(site, way, given)
     blocks = [check for check in checks if check.verdict is Verdict.BLOCK]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,21 +13,23 @@ from edgemgr.bundles.usable import must_be_usable
 from edgemgr.errors import ConflictError, EdgemgrError, StoreError
 from edgemgr.model.bundle_name import BundleName
 from edgemgr.model.operation import OperationKind
-from edgemgr.model.release import Arch
+from edgemgr.model.release import Arch, Part
 from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.model.upgrade import HOP_DEADLINE_S, SETTLE_S, SOAK_S, Hop, PlanState, Refusal, UpgradePlan
 from edgemgr.model.upgrade_checks import Circumstances
-from edgemgr.model.upgrade_facts import UpgradeFacts
 from edgemgr.model.upgrade_hops import goal_of, plan_hops
 from edgemgr.model.upgrade_offer import Offer
 from edgemgr.model.upgrade_site import plan_of
+from edgemgr.model.upgrade_window import open_for_s
 from edgemgr.model.version import K3sVersion
+from edgemgr.model.window import Window
 from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.settings import Settings
 from edgemgr.store import bundles, releases, upgrades
 from edgemgr.store.bundle_holdings import holder_ids
 from edgemgr.store.database import Session
+from edgemgr.store.upgrade_windows import next_moment
 
 #: So long one attempt waits for the verdict, seconds; meanwhile it takes a fork that other sites could have.
 WAIT_S = 20
@@ -61,11 +64,19 @@ class UpgradeParams(Params):
     soak_s: int = Field(default=SOAK_S, ge=0, le=3600)  #: so long all has to be well before a version is accepted
     settle_s: int = Field(default=SETTLE_S, ge=10, le=7200)  #: so long it may take until then, without the soak time
     site_checks: list[SiteCheck] = Field(default_factory=list)
+    window: str | None = None  #: hours in which it may begin, by each site's own clock; None: at any time
 
     @field_validator("bundle")
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         return str(BundleName.parse(value))
+
+    @field_validator("window")
+    @classmethod
+    def _is_a_window(cls, value: str | None) -> str | None:
+        if value is not None:
+            Window.parse(value, None)
+        return value
 
 
 class Upgrade(OperationSpec):
@@ -86,8 +97,10 @@ class Upgrade(OperationSpec):
         offer, goal, now = _offer(session, params), K3sVersion.parse(params.version), utc_now()
         holders = holder_ids(session, params.bundle)
         known = upgrades.facts_of(session, [site.id or 0 for site in sites])
+        open_s = open_for_s(params.window, {each.timezone for each in known})
+        whole = Circumstances(offer, now, config=params.k3s_config)
         plans = [
-            plan_of(_with_config(each, params), goal, Circumstances(offer, now, staged=each.site_id in holders))
+            plan_of(each, goal, replace(whole, staged=each.site_id in holders, open_s=open_s.get(each.timezone)))
             for each in known
         ]
         _refuse_blocked(plans, params.bundle)
@@ -119,6 +132,7 @@ class Upgrade(OperationSpec):
         return {
             "edge_k3s_version": params.version,
             "edge_refusal": refusal,
+            "edge_opens_in_s": _opens_in_s(session, params, site),
             "edge_hops": hops,
             "edge_site_checks": [check.model_dump(exclude_none=True) for check in params.site_checks],
             "edge_soak_s": params.soak_s,
@@ -135,10 +149,6 @@ def _offer(session: Session, params: UpgradeParams) -> Offer:
     return upgrades.offer_of(session, bundle)
 
 
-def _with_config(known: UpgradeFacts, params: UpgradeParams) -> UpgradeFacts:
-    return known if params.k3s_config is None else replace(known, config=params.k3s_config)
-
-
 def _way(session: Session, params: UpgradeParams, site: Site) -> tuple[tuple[Hop, ...] | Refusal, Arch | None]:
     """The hops of one site; one from a version to itself where only its configuration changes."""
     (known,) = upgrades.facts_of(session, [site.id or 0])
@@ -149,12 +159,25 @@ def _way(session: Session, params: UpgradeParams, site: Site) -> tuple[tuple[Hop
     return way, known.arch
 
 
+def _opens_in_s(session: Session, params: UpgradeParams, site: Site) -> int:
+    """How long it is until it may begin; what waited at the site for contact may come outside of its hours."""
+    if params.window is None:
+        return 0
+    now = utc_now()
+    (known,) = upgrades.facts_of(session, [site.id or 0])
+    moment = next_moment(params.window, site.timezone, now, installed=known.k3s_version, goal=params.version)
+    return math.ceil((moment - now).total_seconds())
+
+
 def _hop(session: Session, hop: Hop, arch: Arch | None, config: dict[str, Any] | None) -> dict[str, object]:
-    files = releases.files_of(session, hop.to_version) if hop.to_version != hop.from_version else []
+    known = releases.files_of(session, hop.to_version) if hop.needs_files else []
+    files = [file for file in known if file.arch == arch]
+    archives = [file.digest for file in files if file.part == Part.IMAGES]
     return {
         "from_version": hop.from_version,
         "to_version": hop.to_version,
         "config": config,
+        "images": [name for digest in archives for name in bundles.image_names(session, digest)],
         "artifacts": [
             {
                 "part": file.part,
@@ -164,7 +187,6 @@ def _hop(session: Session, hop: Hop, arch: Arch | None, config: dict[str, Any] |
                 "size_bytes": file.size_bytes,
             }
             for file in files
-            if file.arch == arch
         ],
     }
 
@@ -184,7 +206,7 @@ def _refuse_blocked(plans: Sequence[UpgradePlan], bundle: str) -> None:
 
 
 def _refuse_unstaged(plans: Sequence[UpgradePlan], bundle: str) -> None:
-    names = [plan.site for plan in plans if plan.hops and not plan.staged]
+    names = [plan.site for plan in plans if plan.needs_files and not plan.staged]
     if not names:
         return
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")  # noqa: PLR2004 - a sample

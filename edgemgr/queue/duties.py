@@ -1,6 +1,6 @@
 """What one worker does for all that serve the same zones: watching, deadlines, pauses, history, backups, care.
 
-And every one: logs.
+And every one: logs, and backups of sites that were removed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from edgemgr.errors import StoreError
+from edgemgr.inventory.backup_faults import BackupStoreError
+from edgemgr.inventory.backup_removed import drop_expired, set_aside_removed
 from edgemgr.queue import reaper, renewal_rounds
 from edgemgr.queue.backup_rounds import ROUND_S, ask_for_backups
 from edgemgr.queue.clock import QueueClock
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: How often it looks for what is due, seconds.
 LOOK_S = 0.5
+#: How often the backups of removed sites are looked for, seconds.
+STORE_SWEEP_S = 3600.0
 
 
 @dataclass
@@ -54,13 +59,25 @@ class Duties:
                 lambda: renewal_rounds.ask_for_renewals(self.database, self.settings, self.clock.now()),
             ),
         )
-        every_log_sweep = Every(2.0)
+        every_log_sweep, every_store_sweep = Every(2.0), Every(STORE_SWEEP_S)
         while not ended.wait(LOOK_S):
             if every_log_sweep.is_due():
                 _safely(logs.turn)
+            if every_store_sweep.is_due():
+                _safely(self._sweep_stores)
             for every, turn in rounds:
                 if self.heart.lease.is_first and every.is_due():
                     _safely(turn)
+
+    def _sweep_stores(self) -> None:
+        """Backups of sites that were removed, on this machine: set aside, and gone when their time is over."""
+        try:
+            set_aside_removed(self.database, self.settings.backup_dir)
+            now = self.clock.passed_for_certain()
+            if now is not None:
+                drop_expired(self.settings.backup_dir, timedelta(seconds=self.settings.backup_max_age_s), now)
+        except BackupStoreError as exc:
+            logger.warning("%s", exc.message)
 
 
 def _safely(turn: Callable[[], object]) -> None:

@@ -53,11 +53,11 @@ def _pull(errand: Errand, traffic: SiteTraffic) -> AttemptResult:
     if errand.gives_way():
         return GAVE_WAY
     seen = [Pulled()]
-    try:
-        with connect(errand.target, timeout_s=errand.settings.connect_timeout_s) as connection:
+    with connect(errand.target, timeout_s=errand.settings.connect_timeout_s) as connection:
+        try:
             stop = _bring_newest(errand, connection, traffic, seen)
-    except SiteUnreachableError as exc:
-        return replace(result_of(exc), advanced=seen[-1].received_bytes >= _ADVANCED_BYTES)
+        except SiteUnreachableError as exc:
+            return replace(result_of(exc), advanced=seen[-1].received_bytes >= _ADVANCED_BYTES)
     if stop is Stop.CANCELED:
         return CANCELED
     if stop is Stop.WINDOW:

@@ -25,6 +25,7 @@ _LIST_MAX = 100
 _SECONDS_MAX = 10 * 86400
 _NEW_FILE_MAX_LINES = 12
 _RESUME_S = (5, 3600)  #: whatever a node asks for, it is asked again neither sooner nor later
+_WAITS_S = (60, 14 * 86400)
 
 
 class EventKind(StrEnum):
@@ -70,6 +71,7 @@ class TaskResult:
     diff: str = ""
     observation: dict[str, Any] | None = None
     resume_s: int | None = None
+    waits_s: int | None = None  #: nothing was begun: its hours come after so many seconds
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,15 @@ def _result(res: Mapping[str, Any]) -> TaskResult:
         ),
         diff=_diff(res.get("diff")),
         observation=observation if isinstance(observation, dict) else None,
-        resume_s=_resume_s(res.get("edge_resume_s")),
+        resume_s=_bounded(res.get("edge_resume_s"), _RESUME_S),
+        waits_s=_bounded(res.get("edge_waits_s"), _WAITS_S),
     )
 
 
-def _resume_s(value: object) -> int | None:
+def _bounded(value: object, bounds: tuple[int, int]) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    least, most = _RESUME_S
+    least, most = bounds
     return min(max(value, least), most)
 
 

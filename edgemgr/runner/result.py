@@ -54,6 +54,8 @@ def by_event(event: RunnerEvent, *, site: str, changed: bool, now: datetime) -> 
             return AttemptResult(Outcome.SUCCEEDED, changed=changed, observation=_reported(result, now))
         case EventKind.OK if result.resume_s is not None:
             return _goes_on(result, result.resume_s, changed=changed, now=now)
+        case EventKind.OK if result.waits_s is not None:
+            return _waits(result, result.waits_s, now=now)
         case _:
             return None
 
@@ -124,6 +126,19 @@ def _goes_on(result: TaskResult, resume_s: int, *, changed: bool, now: datetime)
         retry=Retry.FREE,
         resume_at=now + timedelta(seconds=resume_s),
         resume_for=WaitingFor.BACKOFF,
+    )
+
+
+def _waits(result: TaskResult, waits_s: int, *, now: datetime) -> AttemptResult:
+    """The node was reached outside of its hours, and has not begun."""
+    return AttemptResult(
+        Outcome.LOST,
+        code="E-UPGRADE-CLOSED",
+        message=result.message or "its hours have not come",
+        hint="It begins by itself when its hours come.",
+        retry=Retry.FREE,
+        resume_at=now + timedelta(seconds=waits_s),
+        resume_for=WaitingFor.WINDOW,
     )
 
 

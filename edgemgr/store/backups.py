@@ -58,6 +58,15 @@ def get(session: Session, backup_id: int) -> tuple[Backup, str]:
     return row
 
 
+def owners(session: Session, names: Collection[str]) -> dict[str, str]:
+    """Site → what tells it from an earlier or a later one of its name; sites that there are not are left out."""
+    found: dict[str, str] = {}
+    for part in in_chunks(sorted(names)):
+        rows = session.exec(select(Site.name, Site.id, Site.created_at).where(col(Site.name).in_(part)))
+        found.update({name: f"{site_id} {created_at.isoformat()}" for name, site_id, created_at in rows})
+    return found
+
+
 def due_sites(session: Session, before: datetime, *, added_before: datetime, limit: int) -> list[int]:
     """Sites with k3s that answer and for which no backup was asked for since `before`; longest known first."""
     asked = select(col(Operation.id)).where(

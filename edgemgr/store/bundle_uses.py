@@ -1,4 +1,4 @@
-"""Who needs a k3s version: sites that are to run it, sites that run it, operations that are under way."""
+"""Who needs a bundle, or a k3s version: sites that are to run it or run it, operations that are under way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, or_
 from sqlmodel import Session, col, select
 
 from edgemgr.model.cluster import Cluster
-from edgemgr.model.operation import OPEN_STATES, Operation
+from edgemgr.model.operation import OPEN_STATES, Operation, OperationKind
 from edgemgr.model.site import Site
 
 #: Names that a message gives; the rest is counted.
@@ -56,6 +56,22 @@ def uses_of(session: Session, version: str, arch: str) -> list[Use]:
             first = _sites(col(Site.name)).where(fits, condition).order_by(col(Site.name)).limit(_NAMED)
             found.append(Use(version, arch, reason, sites, tuple(session.scalars(first))))
     return found
+
+
+def sites_under_way(session: Session, bundle: str, kind: OperationKind) -> list[str]:
+    """Names of the sites where an operation of this kind out of the bundle has not ended."""
+    return list(
+        session.exec(
+            select(Site.name)
+            .join(Operation, col(Operation.site_id) == col(Site.id))
+            .where(
+                col(Operation.state).in_([state.value for state in OPEN_STATES]),
+                col(Operation.kind) == kind.value,
+                col(Operation.params)["bundle"].as_string() == bundle,
+            )
+            .order_by(col(Site.name))
+        )
+    )
 
 
 def _sites(what: Any) -> Select[Any]:

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, delete, select
 from edgemgr.errors import NotFoundError
 from edgemgr.model.bundle import Bundle, BundleRelease, BundleState, BundleTarget
 from edgemgr.model.bundle_name import BundleName
+from edgemgr.model.content import TargetKind
 from edgemgr.model.release_file import ReleaseFile
 from edgemgr.store.queries import in_chunks
 
@@ -106,6 +107,26 @@ def archive_of(session: Session, version: str, arch: str) -> BundleRelease | Non
         )
         .limit(1)
     ).first()
+
+
+def image_names(session: Session, archive_digest: str) -> list[str]:
+    """The full names of the images in an archive that was made here; none where `release add` brought it."""
+    release = session.exec(
+        select(BundleRelease)
+        .where(BundleRelease.archive_digest == archive_digest)
+        .order_by(col(BundleRelease.bundle_id))
+        .limit(1)
+    ).first()
+    if release is None:
+        return []
+    found = session.exec(
+        select(BundleTarget.custom).where(
+            BundleTarget.bundle_id == release.bundle_id,
+            BundleTarget.kind == TargetKind.IMAGE.value,
+            col(BundleTarget.name).startswith(f"images/k3s-{release.version}/{release.arch}/", autoescape=True),
+        )
+    )
+    return sorted(custom["ref"] for custom in found)
 
 
 def blobs_only_of(session: Session, bundle_id: int) -> Blobs:

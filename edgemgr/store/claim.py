@@ -19,7 +19,7 @@ from edgemgr.model.attempt import Attempt
 from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationState, WaitingFor
 from edgemgr.model.room import Candidate, Room
 from edgemgr.model.site import Site
-from edgemgr.store import limits
+from edgemgr.store import limits, upgrade_windows
 from edgemgr.store.open_operations import HEAD, LATER, READY, RUNNING
 from edgemgr.store.zones import served_by
 
@@ -88,9 +88,15 @@ def claim(
     take_turn(session)
     promote(session, now)
     lane = lane_of(transfers=transfers)
-    room = limits.room(session, max_running=max_running, conditions=[] if transfers else [lane])
     conditions = [lane, *served_by(zones), *(_newcomers() if newcomers_only else [])]
-    picked = _pick(session, room, conditions, limit)
+
+    def pick() -> list[int]:
+        room = limits.room(session, max_running=max_running, conditions=[] if transfers else [lane])
+        return _pick(session, room, conditions, limit)
+
+    picked = pick()
+    while picked and upgrade_windows.hold_back(session, picked, now):
+        picked = pick()
     return _begin(session, picked, worker_id=worker_id, batch=batch, now=now) if picked else []
 
 

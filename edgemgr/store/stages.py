@@ -10,7 +10,7 @@ from sqlalchemy import func, update
 from sqlmodel import Session, col, or_, select
 
 from edgemgr.model.cluster import Cluster
-from edgemgr.model.operation import OPEN_STATES, TRANSFER_KINDS, Operation, OperationKind, WaitingFor
+from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationKind, WaitingFor
 from edgemgr.model.release import Arch, arch_named
 from edgemgr.model.release_file import ReleaseFile
 from edgemgr.model.site import Site, SiteLabel
@@ -119,22 +119,6 @@ def parts_of_all(session: Session, site_ids: Sequence[int]) -> dict[int, SitePar
     for part in in_chunks(list(site_ids)):
         found |= _parts(session, part)
     return found
-
-
-def sites_being_given(session: Session, bundle: str) -> list[str]:
-    """Names of the sites whose stage of this bundle has not ended."""
-    return list(
-        session.exec(
-            select(Site.name)
-            .join(Operation, col(Operation.site_id) == col(Site.id))
-            .where(
-                col(Operation.state).in_([state.value for state in OPEN_STATES]),
-                col(Operation.kind) == OperationKind.STAGE.value,
-                col(Operation.params)["bundle"].as_string() == bundle,
-            )
-            .order_by(col(Site.name))
-        )
-    )
 
 
 def hold_back(session: Session, opens_at: Callable[[SiteParts], datetime], *, now: datetime) -> int:

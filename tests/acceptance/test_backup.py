@@ -134,6 +134,7 @@ def test_the_page_is_followed_by_a_site_under_write_load_that_loses_its_node(
     assert told == found, "the copy is of one moment"
     assert int(told) > 50
     reader.read("## By themselves")
+    reader.read("## Of sites that were removed")
     reader.read("## See that it could be restored")
 
     on_site(lab, "k3s", "kubectl", "delete", "namespace", "shop")

@@ -111,6 +111,8 @@ def test_after_an_upgrade_a_bootstrap_of_that_version_finds_nothing_to_do(compan
 
 def test_a_reset_removes_what_upgrades_have_left(company: Company) -> None:
     company.appliance.run("reset", "site-1", "--yes", "--wait", "--timeout", "3m", timeout_s=300)
-    places = "/var/lib/edgemgr /etc/systemd /var/lib/rancher /etc/rancher"
-    found = company.lab.run("site-1", ["sh", "-c", f"find {places} -name '*edgemgr-*' -o -name upgrade"])
+    places = "/var/lib/edgemgr /usr/local/lib /etc/systemd /var/lib/rancher /etc/rancher"
+    # edgemgr-lab-host.service is the simulated machine's own
+    ours = r"\( -name '*edgemgr-*' -o -name upgrade -o -name activation.pyz \) ! -name edgemgr-lab-host.service"
+    found = company.lab.run("site-1", ["sh", "-c", f"find {places} {ours}"])
     assert found.stdout == ""

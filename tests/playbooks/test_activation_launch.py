@@ -6,8 +6,10 @@ import ast
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_launch,
     activation_main,
     activation_paths,
+    activation_preflight,
     activation_state,
     fence,
     layout,
@@ -31,6 +34,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 from ansible_collections.edgemgr.edge.plugins.modules import upgrade
+from tests_support import k3s_certificates
 from tests_support.activation_machine import NEW, OLD, Machine
 from tests_support.activation_story import ATTEMPT, Story
 
@@ -77,6 +81,7 @@ def machine(systemd: Systemd) -> Machine:
 def arguments(**changes: Any) -> dict[str, Any]:
     """The module's arguments; their files lie in the node's store."""
     fixed = {"fence_wait_s": 0, "wait_s": 0, "version": NEW, "refusal": {}, "min_free_mib": 0, "min_memory_mib": 0}
+    fixed |= {"opens_in_s": 0, "asked_at": time.time(), "clock_skew_s": 60, "is_prepared": False}
     return {**fixed, **GOOD.params(), **changes}
 
 
@@ -209,6 +214,18 @@ def test_another_upgrade_has_to_wait_for_the_one_under_way(machine: Machine, sys
         assert call(attempt=ATTEMPT + 6)["edge_activation"]["state"] == "running"
 
 
+def test_outside_of_its_hours_it_is_not_begun_and_one_that_was_begun_is_told_of(
+    machine: Machine, systemd: Systemd
+) -> None:
+    waits = call(opens_in_s=7200)
+    assert (waits["edge_waits_s"], waits["msg"]) == (7200, "its hours have not come")
+    assert "edge_observation" not in waits
+    assert activation_state.ask() is None
+    call()
+    activation_main.carry_out(False, machine.node())
+    assert call(opens_in_s=7200)["edge_activation"]["verdict"]["verdict"] == "accepted"
+
+
 def test_a_plan_that_was_never_begun_gives_way(machine: Machine, systemd: Systemd) -> None:
     call()
     result = call(attempt=ATTEMPT + 5, operation="op-2")
@@ -243,6 +260,15 @@ def test_a_node_that_has_the_version_already_is_left_alone(machine: Machine, sys
     assert (result["changed"], systemd.asked, activation_state.ask()) == (False, [], None)
 
 
+def test_an_authority_that_has_ended_blocks_before_anything_is_written(machine: Machine, systemd: Systemd) -> None:
+    ended = datetime.now(UTC) - timedelta(days=1)
+    k3s_certificates.place(Path(layout.DATA_DIR), leaves_end_at=ended, authorities_end_at=ended)
+    with pytest.raises(EdgeError) as caught:
+        call()
+    assert (caught.value.code, caught.value.retry) == ("E-UPGRADE-CA", "never")
+    assert (systemd.asked, activation_state.ask()) == ([], None)
+
+
 def test_without_a_way_it_is_refused_unless_it_was_begun_here(machine: Machine, systemd: Systemd) -> None:
     none = {"code": "E-UPGRADE-MISSING", "message": "v1.35 is missing", "hint": "Import it."}
     with pytest.raises(EdgeError) as caught:
@@ -273,6 +299,58 @@ def test_a_node_that_needs_hands_may_only_be_reset(machine: Machine, systemd: Sy
     hold.touch()
     assert preflight.check_upgrade(is_kept=True).code == "E-UPGRADE-HANDS"
     assert preflight.check_upgrade(is_kept=False).verdict == "pass"
+
+
+def test_a_clock_that_is_behind_blocks_and_one_that_may_be_ahead_is_left_to_the_controller(
+    machine: Machine, systemd: Systemd
+) -> None:
+    with pytest.raises(EdgeError) as caught:
+        call(asked_at=time.time() + 3600)
+    assert caught.value.code == "E-PRE-CLOCK"
+    asked = call(asked_at=time.time() - 3600)
+    assert (asked["edge_pending"], asked["edge_clock"] > time.time() - 60) == (["clock"], True)
+    assert (activation_state.ask(), systemd.asked) == (None, [])
+    assert call(asked_at=time.time() - 3600, is_prepared=True)["edge_activation"]["state"] == "written"
+
+
+def test_a_configuration_that_the_node_has_already_is_no_change(machine: Machine, systemd: Systemd) -> None:
+    hops = Story("", "", config=True).params()["hops"]
+    hops[0]["config"] = {}
+    assert call(version=OLD, hops=hops)["edge_observation"]["k3s_version"] == OLD
+    assert (systemd.asked, activation_state.ask()) == ([], None)
+    hops[0]["config"] = {"debug": True}
+    assert call(version=OLD, hops=hops)["edge_activation"]["state"] == "written"
+
+
+def test_an_address_that_the_node_does_not_have_blocks_before_anything_is_written(
+    machine: Machine, systemd: Systemd
+) -> None:
+    hops = Story("", "", config=True).params()["hops"]
+    hops[0]["config"] = {"node-ip": "192.0.2.7"}
+    with pytest.raises(EdgeError) as caught:
+        call(version=OLD, hops=hops)
+    assert (caught.value.code, "192.0.2.7" in caught.value.message) == ("E-PRE-ADDRESS", True)
+    assert (activation_state.ask(), systemd.asked) == (None, [])
+
+
+def test_what_the_cluster_tells_of_addresses_and_old_apis_is_told_on(
+    machine: Machine, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Api:
+        def read_or_none(self, path: str) -> dict[str, Any]:
+            assert path == "/api/v1/nodes/store-1"
+            return {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}
+
+        def text(self, path: str) -> str:
+            assert path == "/metrics"
+            labels = 'group="batch",removed_release="1.34",resource="cronjobs",subresource="",version="v1beta1"'
+            return f"# TYPE x gauge\napiserver_requested_deprecated_apis{{{labels}}} 1\n"
+
+    monkeypatch.setattr(activation_preflight, "KubeApi", Api)
+    found = {each["check"]: each for each in call()["edge_checks"]}
+    assert (found["address"]["verdict"], found["address"]["detail"]) == ("pass", "127.0.0.1")
+    assert found["apis"]["verdict"] == "warn"
+    assert found["apis"]["detail"] == "somebody uses batch/v1beta1/cronjobs, which v1.34 takes away"
 
 
 def test_the_state_s_copies_need_room(machine: Machine, systemd: Systemd) -> None:

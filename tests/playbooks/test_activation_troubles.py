@@ -24,7 +24,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     marker,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.site_plan import SitePlan
-from tests_support.activation_machine import NEW, NEWER, OLD, Machine, files
+from tests_support.activation_machine import NEW, NEWER, OLD, FakeCluster, Machine, files
 from tests_support.activation_story import ATTEMPT, Story, verdict
 
 GOOD = Story("accepted", NEW)
@@ -178,7 +178,18 @@ def test_an_image_of_the_plan_that_is_not_there_leads_back(site: Callable[..., M
     machine = site(hops=params["hops"])
     found = carry_out(machine)
     assert found["verdict"] == "rolled_back"
-    assert "images of the plan are missing: docker.io/shop/till:2" in found["why"]
+    assert found["why"] == (
+        "v1.34.1+k3s1 was not well after 80 s: images that v1.34.1+k3s1 needs are missing: docker.io/shop/till:2"
+    )
+
+
+def test_a_node_whose_images_cannot_be_listed_goes_back(
+    site: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeCluster, "images", lambda _: None)
+    found = carry_out(site())
+    assert found["verdict"] == "rolled_back"
+    assert "containerd does not tell which images it has" in found["why"]
 
 
 @pytest.mark.parametrize(

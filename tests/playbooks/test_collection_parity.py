@@ -55,7 +55,7 @@ def test_a_role_is_one_fat_task_that_takes_its_arguments_from_the_host(role: str
 def test_a_role_s_variables_are_its_module_s_options(role: str) -> None:
     module = import_module(f"ansible_collections.edgemgr.edge.plugins.modules.{role}")
     options = yaml.safe_load(module.DOCUMENTATION)["options"]
-    filled_in = {"asked_at", "is_prepared"} if role in ("bootstrap", "restore") else set()
+    filled_in = {"asked_at", "is_prepared"} if role in ("bootstrap", "restore", "upgrade") else set()
     variables = host_arguments.VARIABLES[role]
     assert set(variables) | filled_in == set(options)
     assert set(variables.values()) == set(options_of(role))

@@ -6,9 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ansible.plugins.action import ActionBase
+from ansible_collections.edgemgr.edge.plugins.action import upgrade as upgrade_action
 from ansible_collections.edgemgr.edge.plugins.module_utils import clock, layout
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
 from ansible_collections.edgemgr.edge.plugins.modules import artifact_store
@@ -77,6 +82,30 @@ def test_a_clock_beyond_the_limit_is_refused_with_the_direction() -> None:
     assert "at least 3600 s behind" in behind.detail
     assert behind.hint
     assert "ahead of" in clock.check_clock(90.0, 60).detail
+
+
+@pytest.mark.parametrize(("ahead_s", "calls"), [(0.0, 2), (3600.0, 1)])
+def test_an_upgrade_goes_on_once_the_clocks_were_compared_and_not_with_a_wrong_one(
+    ahead_s: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def execute(_action: object, module: str, arguments: dict[str, Any], _host: object) -> dict[str, Any]:
+        asked.append((module, arguments))
+        if arguments.get("is_prepared"):
+            return {"changed": True, "edge_steps": [{"step": "start"}]}
+        return {"edge_pending": ["clock"], "edge_clock": time.time() + ahead_s, "edge_steps": [{"step": "preflight"}]}
+
+    monkeypatch.setattr(access, "execute", execute)
+    monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+    action = object.__new__(upgrade_action.ActionModule)
+    action._task = SimpleNamespace(args={})
+    result = action.run(None, {"edge_attempt": 7, "edge_hops": []})
+    assert [module for module, _ in asked] == ["upgrade"] * calls
+    if ahead_s:
+        assert result["edge_code"] == "E-PRE-CLOCK"
+    else:
+        assert [each["step"] for each in result["edge_steps"]] == ["preflight", "start"]
 
 
 def test_arguments_come_from_the_host_as_they_are_unless_the_task_gives_them() -> None:

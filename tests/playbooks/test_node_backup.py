@@ -14,82 +14,36 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_paths,
     activation_state,
     backup_blocks,
-    backup_etcd,
     backup_files,
     backup_place,
     backup_sqlite,
     backup_take,
     layout,
-    marker,
-    observation,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
-from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
-from ansible_collections.edgemgr.edge.plugins.modules import backup as module
 from tests_support import kine_writer
+from tests_support.backup_node import VERSION, copied, install, state_db, take, write
 
 from edgemgr.model import backup_manifest
-
-VERSION = "v1.33.5+k3s1"
 
 
 @pytest.fixture
 def node(node_root: Path) -> Path:
-    """A node on which k3s has run: its SQLite datastore, token, certificates and the rest."""
-    files = {
-        "server/token": "K10abc::server:secret",
-        "server/tls/server-ca.crt": "CA",
-        "server/tls/etcd/peer-ca.key": "KEY",
-        "server/cred/encryption-config.json": "{}",
-        "server/manifests/own.yaml": "kind: Namespace",
-        "server/psa.yaml": "kind: AdmissionConfiguration",
-    }
-    for name, text in files.items():
-        _write(Path(layout.DATA_DIR) / name, text)
-    (Path(layout.DATA_DIR) / "server/node-token").symlink_to("token")
-    (Path(layout.DATA_DIR) / "server/tls/current.crt").symlink_to("server-ca.crt")
-    _write(Path(layout.CONFIG), "node-name: store-1\n")
-    _write(Path(layout.CONFIG_DIR).parent / "node/password", "node password")
-    _write(Path(layout.UNIT_FILE), "[Service]\n")
-    marker.write(marker.INSTALLED, VERSION, site="store-1")
-    _database().parent.mkdir(parents=True)
-    with closing(kine_writer.connect(str(_database()))) as database:
-        dice = random.Random(7)  # noqa: S311 - repeatable
-        for _ in range(300):
-            kine_writer.change(database, dice)
+    install()
     return node_root
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o600)
-
-
-def _database() -> Path:
-    return Path(layout.DATA_DIR) / "server/db/state.db"
-
-
-def _take(attempt: int) -> dict[str, Any]:
-    return backup_take.take("store-1", attempt, sleep=lambda _: None)
-
-
-def _copied(attempt: int, name: str = "state.db") -> Path:
-    return Path(backup_place.path(attempt)) / name
 
 
 @contextmanager
 def _write_load() -> Iterator[None]:
     """Another process that writes to the datastore as fast as it can."""
     with subprocess.Popen(
-        [sys.executable, kine_writer.__file__, str(_database())], stdout=subprocess.PIPE, text=True
+        [sys.executable, kine_writer.__file__, str(state_db())], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -112,8 +66,8 @@ def test_a_copy_taken_under_write_load_by_another_process_is_of_one_moment_and_s
     seen = []
     with _write_load():
         for attempt in range(1, 9):
-            told = _take(attempt)
-            changes, size, rows, values = _tally(_copied(attempt))
+            told = take(attempt)
+            changes, size, rows, values = _tally(copied(attempt))
             assert (changes, size) == (rows, values)
             assert told["revision"] == rows
             seen.append(rows)
@@ -121,30 +75,30 @@ def test_a_copy_taken_under_write_load_by_another_process_is_of_one_moment_and_s
 
 
 def test_a_plain_copy_of_the_file_would_have_missed_what_is_in_the_log(node: Path, tmp_path: Path) -> None:
-    with closing(kine_writer.connect(str(_database()))) as database:
+    with closing(kine_writer.connect(str(state_db()))) as database:
         for _ in range(20):
             kine_writer.change(database, random.Random(8))  # noqa: S311 - repeatable
-        (tmp_path / "plain").write_bytes(_database().read_bytes())
-        backup_sqlite.copy(str(_database()), str(tmp_path / "copy"))
+        (tmp_path / "plain").write_bytes(state_db().read_bytes())
+        backup_sqlite.copy(str(state_db()), str(tmp_path / "copy"))
     assert _tally(tmp_path / "plain")[0] == 300
     assert _tally(tmp_path / "copy")[0] == 320
 
 
 def test_a_copy_is_one_file_without_a_log_and_leaves_the_source_alone(node: Path, tmp_path: Path) -> None:
-    before = _database().read_bytes()
-    backup_sqlite.copy(str(_database()), str(tmp_path / "copy"))
+    before = state_db().read_bytes()
+    backup_sqlite.copy(str(state_db()), str(tmp_path / "copy"))
     assert backup_sqlite.check(str(tmp_path / "copy")) == 300
     assert [path.name for path in tmp_path.glob("copy*")] == ["copy"]
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
-    assert _database().read_bytes() == before
+    assert state_db().read_bytes() == before
 
 
 def test_everything_that_a_restore_needs_is_in_it_with_its_hash(node: Path) -> None:
-    _take(7)
+    take(7)
     manifest, digest = backup_place.read_manifest(7)
-    assert hashlib.sha256(_copied(7, "manifest.json").read_bytes()).hexdigest() == digest
+    assert hashlib.sha256(copied(7, "manifest.json").read_bytes()).hexdigest() == digest
     hashes = {each["name"]: each["sha256"] for each in manifest["files"]}
-    with tarfile.open(_copied(7, "files.tar")) as archive:
+    with tarfile.open(copied(7, "files.tar")) as archive:
         found = {each.name: each for each in archive}
         content = {name: archive.extractfile(name) for name in hashes}
         read = {name: handle.read() for name, handle in content.items() if handle is not None}
@@ -171,23 +125,23 @@ def test_the_appliance_reads_the_manifest_and_cuts_blocks_alike(node: Path) -> N
     assert backup_blocks.BLOCK_BYTES == backup_manifest.BLOCK_BYTES
     assert backup_blocks.LIST_ENTRIES == backup_manifest.LIST_ENTRIES
     assert backup_blocks.LIST_ENDING == backup_manifest.LIST_ENDING
-    _take(7)
-    manifest = backup_manifest.read_manifest(_copied(7, "manifest.json").read_bytes())
+    take(7)
+    manifest = backup_manifest.read_manifest(copied(7, "manifest.json").read_bytes())
     for part in manifest.parts:
-        data = _copied(7, part.name).read_bytes()
+        data = copied(7, part.name).read_bytes()
         blocks = [data[at : at + 4096] for at in range(0, len(data), 4096)]
         digests = b"".join(hashlib.sha256(block).digest() for block in blocks)
-        assert _copied(7, part.name + ".blocks").read_bytes() == digests
+        assert copied(7, part.name + ".blocks").read_bytes() == digests
         lists = [hashlib.sha256(digests[at : at + 4096]).hexdigest() for at in range(0, len(digests), 4096)]
         assert list(part.lists) == lists
         assert part.block_count == len(blocks)
 
 
 def test_the_newest_are_kept_by_attempt_and_a_second_run_of_an_attempt_changes_nothing(node: Path) -> None:
-    told = [_take(attempt) for attempt in (9, 10, 100)]
+    told = [take(attempt) for attempt in (9, 10, 100)]
     assert backup_place.prune(2) == [9]
     assert backup_place.whole() == [10, 100]
-    assert _take(100) == told[-1]
+    assert take(100) == told[-1]
     assert backup_place.prune(0) == [10], "the newest always stays"
 
 
@@ -214,7 +168,7 @@ def test_a_backup_that_was_cut_off_anywhere_is_not_there_and_the_next_one_is(nod
             process.send_signal(signal.SIGKILL)
         for attempt in backup_place.whole():
             backup_place.verify(attempt)
-    _take(10**6)
+    take(10**6)
     assert backup_place.whole()[-1] == 10**6
     assert [path.name for path in Path(backup_place.directory()).iterdir() if path.name.startswith(".")] == []
 
@@ -224,11 +178,11 @@ def _moved() -> dict[str, str]:
 
 
 def test_every_flipped_bit_of_a_sample_is_noticed_where_it_lies(node: Path) -> None:
-    _take(7)
+    take(7)
     dice = random.Random(5)  # noqa: S311 - repeatable
     digest = backup_place.read_manifest(7)[1]
     for name in ("state.db", "state.db.blocks", "files.tar", "files.tar.blocks", "manifest.json"):
-        path = _copied(7, name)
+        path = copied(7, name)
         whole = path.read_bytes()
         for _ in range(25):
             at, bit = dice.randrange(len(whole)), dice.randrange(8)
@@ -238,18 +192,18 @@ def test_every_flipped_bit_of_a_sample_is_noticed_where_it_lies(node: Path) -> N
             assert caught.value.code == "E-BACKUP-DAMAGED"
         path.write_bytes(whole)
     assert backup_place.verify(7, digest)["attempt"] == 7
-    _copied(7, "files.tar").unlink()
+    copied(7, "files.tar").unlink()
     with pytest.raises(EdgeError, match=r"files\.tar was changed or is missing"):
         backup_place.verify(7)
 
 
 def test_a_damaged_datastore_gives_no_backup_and_the_older_ones_stay(node: Path) -> None:
-    _take(1)
-    damaged = bytearray(_database().read_bytes())
+    take(1)
+    damaged = bytearray(state_db().read_bytes())
     damaged[4096 * 3 : 4096 * 4] = b"\xa5" * 4096
-    _database().write_bytes(damaged)
+    state_db().write_bytes(damaged)
     with pytest.raises(EdgeError) as caught:
-        _take(2)
+        take(2)
     assert caught.value.code in ("E-BACKUP-INTEGRITY", "E-BACKUP-DATABASE")
     assert backup_place.whole() == [1]
     assert [path.name for path in Path(backup_place.directory()).iterdir()] == ["1"]
@@ -267,9 +221,9 @@ def test_a_token_that_is_rotated_meanwhile_makes_the_copy_be_taken_again(
             token.write_text("K10abc::server:another")
 
     monkeypatch.setattr(backup_sqlite, "copy", copy_while_rotated)
-    _take(7)
+    take(7)
     assert len(tries) == 2
-    with tarfile.open(_copied(7, "files.tar")) as archive:
+    with tarfile.open(copied(7, "files.tar")) as archive:
         handle = archive.extractfile("server/token")
         assert handle is not None
         assert handle.read() == b"K10abc::server:another"
@@ -280,11 +234,11 @@ def test_files_that_never_hold_still_give_no_backup(node: Path, monkeypatch: pyt
 
     def copy_while_changed(source: str, target: str) -> None:
         copy(source, target)
-        _write(Path(layout.CONFIG), f"node-name: {time.monotonic_ns()}\n")
+        write(Path(layout.CONFIG), f"node-name: {time.monotonic_ns()}\n")
 
     monkeypatch.setattr(backup_sqlite, "copy", copy_while_changed)
     with pytest.raises(EdgeError) as caught:
-        _take(7)
+        take(7)
     assert caught.value.code == "E-BACKUP-MOVED"
     assert backup_place.whole() == []
 
@@ -294,11 +248,11 @@ def test_a_datastore_that_stays_locked_is_told_and_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(backup_sqlite, "_STEP_LOCKED_S", 0.05)
     monkeypatch.setattr(backup_sqlite, "LOCKED_S", 0.2)
-    with closing(sqlite3.connect(_database(), isolation_level=None)) as other:
+    with closing(sqlite3.connect(state_db(), isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode=DELETE")
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(EdgeError, match="locked") as caught:
-            backup_sqlite.copy(str(_database()), str(tmp_path / "copy"))
+            backup_sqlite.copy(str(state_db()), str(tmp_path / "copy"))
     assert (caught.value.code, caught.value.retry) == ("E-BACKUP-DATABASE", "budgeted")
 
 
@@ -321,9 +275,9 @@ def test_while_an_upgrade_has_not_ended_no_backup_is_taken(
 ) -> None:
     monkeypatch.setattr(activation_state, "is_unfinished", lambda: sign == "plan")
     if sign == "hold":
-        _write(Path(activation_paths.hold()), "")
+        write(Path(activation_paths.hold()), "")
     with pytest.raises(EdgeError) as caught:
-        _take(7)
+        take(7)
     assert (caught.value.code, caught.value.retry) == ("E-BACKUP-UPGRADE", "budgeted")
     assert backup_place.whole() == []
 
@@ -336,103 +290,8 @@ def test_a_full_disk_is_refused_before_anything_is_written(node: Path) -> None:
     backup_take.refuse_without_room(0)
 
 
-def _etcd(body: str) -> None:
-    """A k3s whose `etcd-snapshot save` does what the script says; $name is what it is to be called."""
-    (Path(layout.DATA_DIR) / "server/db/etcd/member/snap").mkdir(parents=True)
-    script = f'#!/bin/sh\nset -eu\n[ "$1 $2 $3" = "etcd-snapshot save --name" ]\nname="$4" place="$6"\n{body}\n'
-    _write(Path(layout.K3S), script)
-    Path(layout.K3S).chmod(0o755)
-
-
-def _snapshot(path: Path) -> bytes:
-    content = random.Random(2).randbytes(4096 * 5)  # noqa: S311 - any bytes will do
-    path.write_bytes(content + hashlib.sha256(content).digest())
-    return path.read_bytes()
-
-
-def test_etcd_is_saved_by_k3s_itself_and_its_own_copy_goes(node: Path, tmp_path: Path) -> None:
-    snapshot = _snapshot(tmp_path / "snapshot")
-    _etcd(f'mkdir -p "$place"; cp {tmp_path}/snapshot "$place/$name-store-1-1763720000"')
-    told = _take(7)
-    assert (told["datastore"], told["revision"]) == ("etcd", None)
-    assert _copied(7, "etcd.snapshot").read_bytes() == snapshot
-    assert list(Path(backup_etcd.directory()).iterdir()) == []
-    assert backup_place.verify(7)["parts"][0]["name"] == "etcd.snapshot"
-
-
-def test_etcd_that_cannot_be_saved_is_said_with_the_words_of_k3s(node: Path, tmp_path: Path) -> None:
-    _etcd('echo "level=fatal msg=\\"etcd datastore is not started\\"" >&2; exit 1')
-    with pytest.raises(EdgeError, match=r"the datastore is etcd, and .*etcd datastore is not started") as caught:
-        _take(7)
-    assert caught.value.code == "E-BACKUP-ETCD"
-    assert list(Path(backup_place.directory()).iterdir()) == []
-
-
-def test_a_damaged_snapshot_of_etcd_is_no_backup(node: Path, tmp_path: Path) -> None:
-    whole = _snapshot(tmp_path / "snapshot")
-    _etcd(f'mkdir -p "$place"; cp {tmp_path}/snapshot "$place/$name-store-1-1763720000"')
-    for damaged in (whole[:-1], whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]):
-        (tmp_path / "snapshot").write_bytes(damaged)
-        with pytest.raises(EdgeError) as caught:
-            _take(7)
-        assert caught.value.code == "E-BACKUP-ETCD"
-    assert backup_place.whole() == []
-
-
-class FakeModule:
-    """What the module asks of AnsibleModule."""
-
-    def __init__(self, attempt: int, *, number: int = 0, check_mode: bool = False, keep: int = 2) -> None:
-        self.check_mode = check_mode
-        self.params = {
-            "site": "store-1",
-            "attempt": attempt,
-            "number": number,
-            "fence_wait_s": 0,
-            "keep": keep,
-            "min_free_mib": 0,
-        }
-
-
-def test_the_module_takes_keeps_and_tells(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observation, "observe", lambda *_: ({"health": "healthy"}, []))
-    for attempt in (5, 6):
-        module.body(FakeModule(attempt), Steps())
-    foreseen = Steps()
-    module.body(FakeModule(7, check_mode=True), foreseen)
-    assert foreseen.results()["edge_changes"] == ["take backup " + backup_place.path(7)]
-    assert backup_place.whole() == [5, 6]
-    steps = Steps()
-    result = module.body(FakeModule(7), steps)
-    assert result == {"edge_observation": {"health": "healthy"}}
-    assert steps.results()["edge_changes"] == [
-        "take backup " + backup_place.path(7),
-        "remove " + backup_place.path(5),
-    ]
-    assert [each["step"] for each in steps.results()["edge_steps"]] == ["preflight", "take", "prune"]
-    assert steps.found["edge_backup"]["digest"] == backup_place.read_manifest(7)[1]
-    again = Steps()
-    module.body(FakeModule(7), again)
-    assert again.results()["changed"] is False
-    with pytest.raises(EdgeError) as caught:
-        module.body(FakeModule(6), Steps())
-    assert caught.value.code == "E-FENCE-STALE"
-
-
-def test_a_repeat_of_the_operation_finds_what_its_first_attempt_took(
-    node: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(observation, "observe", lambda *_: ({"health": "healthy"}, []))
-    module.body(FakeModule(5, number=5), Steps())
-    again = Steps()
-    module.body(FakeModule(8, number=5), again)
-    assert again.results()["changed"] is False
-    assert again.found["edge_backup"]["attempt"] == 5
-    assert backup_place.whole() == [5]
-
-
 def test_secrets_are_for_root_alone(node: Path) -> None:
-    _take(7)
+    take(7)
     for path in [Path(backup_place.directory()), *Path(backup_place.directory()).rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
     assert "secret" not in json.dumps(backup_place.read_manifest(7)[0])

@@ -260,6 +260,21 @@ def test_a_name_that_leads_out_of_its_place_is_refused(k3s: K3s, tmp_path: Path)
         restore_files.lay_out(source)
 
 
+def test_a_file_behind_a_link_is_refused(k3s: K3s, tmp_path: Path) -> None:
+    source = found(7)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(tmp_path / "files.tar", "w") as archive:
+        for name, kind in (("config", tarfile.DIRTYPE), ("config/out", tarfile.SYMTYPE), ("config/out/evil", b"0")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, str(outside) if kind == tarfile.SYMTYPE else ""
+            archive.addfile(member, io.BytesIO())
+    source.files = str(tmp_path / "files.tar")
+    with pytest.raises(EdgeError, match="lies behind a link"):
+        restore_files.lay_out(source)
+    assert list(outside.iterdir()) == []
+
+
 def check(params: dict[str, Any], artifacts: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(preflight, "check_bootstrap", lambda *_: [])
     asked = {"site": "store-1", "version": VERSION, "min_free_mib": 0, **params}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
@@ -262,7 +263,7 @@ def test_a_k3s_that_does_not_come_up_with_the_compact_one_gets_its_old_one_back(
     assert not tidy_vacuum.was_cut()
 
 
-@pytest.mark.parametrize("at", ["link", "rename", "_sync", "bring_up"])
+@pytest.mark.parametrize("at", ["link", "rename", "sync_file", "bring_up"])
 def test_killed_anywhere_the_datastore_in_place_is_whole_and_the_next_attempt_starts_k3s(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -272,7 +273,7 @@ def test_killed_anywhere_the_datastore_in_place_is_whole_and_the_next_attempt_st
         raise Killed
 
     run(attempt=6)  # the leftovers are gone: what is renamed from here on is the datastore
-    owner = {"link": os, "rename": os, "_sync": tidy_vacuum, "bring_up": converge}[at]
+    owner = {"link": os, "rename": os, "sync_file": tidy_vacuum, "bring_up": converge}[at]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, at, die)
         with pytest.raises(Killed):
@@ -297,6 +298,23 @@ def test_a_damaged_datastore_is_left_as_it_is_and_k3s_is_started(
     assert failure.code == "E-TIDY-VACUUM"
     assert "not the same contents" in failure.message
     assert (machine.verbs, machine.rows) == (["stop", "start"], rows)
+
+
+@pytest.mark.parametrize("at", ["link", "rename", "chown"])
+def test_a_file_system_that_refuses_in_the_middle_does_not_leave_k3s_stopped(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    rows = machine.bloat()
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "it has no links")
+
+    run(attempt=6)  # the leftovers are gone: what is renamed from here on is the datastore
+    monkeypatch.setattr(os, at, refuse)
+    failure = refused(vacuum=True, attempt=6)
+    assert (failure.code, "it has no links" in failure.message) == ("E-TIDY-VACUUM", True)
+    assert (machine.verbs, machine.rows) == (["stop", "start"], rows)
+    assert not tidy_vacuum.was_cut()
 
 
 def test_without_room_for_the_copy_nothing_is_stopped(machine: Machine) -> None:

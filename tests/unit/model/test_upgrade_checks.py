@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemgr.inventory.upgrade_outlook import longest_s
 from edgemgr.model.release import Arch
 from edgemgr.model.upgrade import Hop, PlanState, Preflight, Refusal, Verdict
 from edgemgr.model.upgrade_checks import Circumstances, all_checks
@@ -20,6 +19,7 @@ from edgemgr.model.upgrade_hops import goal_of
 from edgemgr.model.upgrade_offer import Offer, OfferedRelease
 from edgemgr.model.upgrade_room import SPARE_BYTES, needed_bytes
 from edgemgr.model.upgrade_site import plan_of
+from edgemgr.model.upgrade_window import begins_at, longest_s
 from edgemgr.model.version import K3sVersion
 from edgemgr.model.window import Window
 
@@ -134,6 +134,8 @@ def test_what_is_known_of_the_site_decides(changes: dict[str, Any], name: str, v
         ({"certificate_expires_at": "2026-11-01T00:00:00Z"}, "certificates", "warn", ""),
         ({"certificate_expires_at": "2026-12-01T00:00:00Z"}, "certificates", "pass", ""),
         ({"certificate_expires_at": None}, "certificates", "ask", ""),
+        ({"leaf_expires_at": "2026-11-01T00:00:00Z"}, "certificates", "warn", ""),
+        ({"leaf_expires_at": "2027-06-01T00:00:00Z"}, "certificates", "pass", ""),
         ({"ca_expires_at": "2026-11-01T00:00:00Z"}, "certificates", "block", "E-UPGRADE-CA"),
         ({"ca_expires_at": "2027-03-01T00:00:00Z"}, "certificates", "warn", ""),
         ({"datastore": "etcd"}, "datastore", "pass", ""),
@@ -172,6 +174,21 @@ def test_every_hop_has_a_copy_of_the_datastore_of_its_own() -> None:
     assert (of(HOPS[:1]), of(HOPS)) == (3, 4)
 
 
+def test_a_change_of_the_configuration_alone_needs_room_for_copies_only() -> None:
+    hops = (Hop("v1.32.9+k3s1", "v1.32.9+k3s1"),)
+    assert needed_bytes(OFFER, Arch.AMD64, hops, staged=False, datastore_bytes=GIB) == 3 * GIB
+
+
+def test_options_that_come_with_the_upgrade_count_instead_of_those_that_the_site_has() -> None:
+    old = {"kube-apiserver-arg": ["cloud-config=/x"]}
+    site = replace(SITE, config=old)
+    assert check("config", site) == ("block", "E-K3S-OPTION")
+    assert check("config", site, replace(GIVEN, config={})) == ("pass", "")
+    gone = {"kubelet-arg": ["container-runtime=remote"]}  # since v1.27
+    assert check("config", replace(SITE, config=gone)) == ("pass", "")
+    assert check("config", given=replace(GIVEN, config=gone)) == ("block", "E-K3S-OPTION")
+
+
 def test_exactly_enough_room_is_enough() -> None:
     need = needed_bytes(OFFER, Arch.AMD64, HOPS, staged=False, datastore_bytes=0) + SPARE_BYTES
     assert check("disk", disk_free_bytes=need)[0] == "warn"
@@ -192,6 +209,26 @@ def test_a_window_is_as_long_as_it_stays_open_at_a_time(hours: str, longest: flo
     assert longest_s(Window.parse(hours, "Europe/Berlin")) == longest
 
 
+@pytest.mark.parametrize(
+    ("now", "hops", "begins"),
+    [
+        ("2026-11-21T02:00", 2, "2026-11-21T02:00"),  # a Saturday, and it is open until five
+        ("2026-11-21T03:20", 2, "2026-11-21T03:20"),  # there it is 04:20
+        ("2026-11-21T03:21", 2, "2026-11-22T00:00"),  # too late for two hops of twenty minutes
+        ("2026-11-21T03:40", 1, "2026-11-21T03:40"),
+        ("2026-11-18T12:00", 1, "2026-11-21T00:00"),
+        ("2026-11-18T12:00", 13, "2026-12-02T12:00"),  # never long enough: asked about again in two weeks
+    ],
+)
+def test_an_upgrade_begins_when_all_its_hops_fit_into_what_is_left_of_its_hours(
+    now: str, hops: int, begins: str
+) -> None:
+    window = Window.parse("sat,sun 01:00-05:00", "Europe/Berlin")
+    moment, expected = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, begins))
+    assert begins_at(window, moment, hops) == expected
+    assert begins_at(Window.parse("", None), moment, hops) == moment
+
+
 @pytest.mark.parametrize(("open_s", "verdict", "code"), [(2400, "pass", ""), (2399, "block", "E-UPGRADE-WINDOW")])
 def test_a_window_must_have_room_for_all_hops_at_their_deadline(open_s: float, verdict: str, code: str) -> None:
     assert check("window", given=replace(GIVEN, open_s=open_s)) == (verdict, code)
@@ -201,7 +238,11 @@ texts = st.text("2026-11-T:Z+\x00\u202e", max_size=24) | st.datetimes().map(str)
 hostile = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.lists(texts, max_size=2)
 
 
-@given(st.dictionaries(st.sampled_from([*TOLD, "datastore", "datastore_bytes", "ca_expires_at"]), hostile))
+@given(
+    st.dictionaries(
+        st.sampled_from([*TOLD, "datastore", "datastore_bytes", "ca_expires_at", "leaf_expires_at"]), hostile
+    )
+)
 def test_whatever_a_site_tells_every_check_is_there_once_and_in_order(told: dict[str, Any]) -> None:
     for way in (HOPS, Refusal("E-UPGRADE-MISSING", "no", "way")):
         found = all_checks(replace(SITE, told=told), way, GIVEN)

@@ -64,6 +64,12 @@ def test_a_node_that_goes_on_by_itself_has_neither_failed_nor_succeeded(asked: i
     assert (result.resume_at, result.resume_for) == (NOW + timedelta(seconds=pause_s), WaitingFor.BACKOFF)
 
 
+def test_a_node_whose_hours_have_not_come_waits_for_them() -> None:
+    result = settled("runner_on_ok", {"edge_waits_s": 7200, "msg": "its hours have not come"})
+    assert (result.outcome, result.code, result.retry) == (Outcome.LOST, "E-UPGRADE-CLOSED", Retry.FREE)
+    assert (result.resume_at, result.resume_for) == (NOW + timedelta(seconds=7200), WaitingFor.WINDOW)
+
+
 @pytest.mark.parametrize("odd", ["20", None, True, 2.5])
 def test_an_odd_pause_is_none(odd: object) -> None:
     assert settle("runner_on_ok", {"edge_resume_s": odd}) is None

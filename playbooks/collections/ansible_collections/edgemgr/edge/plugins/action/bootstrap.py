@@ -36,9 +36,10 @@ class ActionModule(ActionBase):
     def _prepared(self, arguments: dict[str, Any], first: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
         """Send the files, then have the module go on; the result tells of both."""
         steps = list(first["edge_steps"])
-        missing = [each for each in arguments["artifacts"] if each["digest"] in first["edge_missing"]]
+        missing: list[dict[str, Any]] = []
         sent = 0
         if "files" in first["edge_pending"]:
+            missing = [each for each in arguments["artifacts"] if each["digest"] in first["edge_missing"]]
             began_at = time.monotonic()
             transfer = Transfer(self, host, int(arguments["attempt"]), int(arguments.get("fence_wait_s", 60)))
             try:
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
                 return {**failure.result, "edge_steps": steps}
             steps.append({"step": "send", "seconds": round(time.monotonic() - began_at, 2), "changed": True})
         result = access.execute(self, self._module, {**arguments, "is_prepared": True}, host)
-        changes = [f"send {each['name']}" for each in missing] if "files" in first["edge_pending"] else []
+        changes = [f"send {each['name']}" for each in missing]
         return {
             **result,
             "changed": result.get("changed", False) or bool(changes),

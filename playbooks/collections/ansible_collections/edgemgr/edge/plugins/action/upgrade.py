@@ -1,20 +1,11 @@
-"""Upgrade: runs the module; a node without Python or sudo is refused with a code like everywhere else."""
+"""Upgrade: runs the module; compares the clocks where it asks for it, like a bootstrap."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.action import ActionBase
-from ansible_collections.edgemgr.edge.plugins.plugin_utils import access, host_arguments
+from ansible_collections.edgemgr.edge.plugins.action import bootstrap
 
 
-class ActionModule(ActionBase):
-    """The controller's half of `edgemgr.edge.upgrade`."""
+class ActionModule(bootstrap.ActionModule):
+    """The controller's half of `edgemgr.edge.upgrade`. Its files were sent before: it never asks for them."""
 
-    _requires_connection = True
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Carry out the task."""
-        super().run(tmp, task_vars)
-        host = task_vars or {}
-        return access.execute(self, "upgrade", host_arguments.arguments("upgrade", self._task.args, host), host)
+    _module = "upgrade"

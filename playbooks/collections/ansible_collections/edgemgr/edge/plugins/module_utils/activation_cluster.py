@@ -53,17 +53,20 @@ class LocalCluster(Cluster):
         address = service_object.get("spec", {}).get("clusterIP")
         return bool(address) and answers(address, DNS_NAME)
 
-    def images(self) -> set[str]:
+    def images(self) -> set[str] | None:
         """As containerd lists them."""
-        done = subprocess.run(
-            [layout.K3S, "ctr", "images", "ls", "-q"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            universal_newlines=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-        return set(done.stdout.split())
+        try:
+            done = subprocess.run(
+                [layout.K3S, "ctr", "images", "ls", "-q"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                universal_newlines=True,
+                timeout=COMMAND_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return set(done.stdout.split()) if done.returncode == 0 else None
 
     def failed_check(self, check: dict[str, Any]) -> str:
         """A check over HTTP, or a command of the node."""

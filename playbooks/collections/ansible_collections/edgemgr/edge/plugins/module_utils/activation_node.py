@@ -115,8 +115,8 @@ class Cluster:
         """Whether the cluster's DNS answers for a name of the cluster."""
         raise NotImplementedError
 
-    def images(self) -> set[str]:
-        """Names of the images that the node has."""
+    def images(self) -> set[str] | None:
+        """Names of the images that the node has; None if it cannot be asked."""
         raise NotImplementedError
 
     def failed_check(self, check: dict[str, Any]) -> str:

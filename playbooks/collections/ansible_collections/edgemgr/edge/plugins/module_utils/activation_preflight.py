@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +13,46 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_paths,
     activation_snapshot,
     artifacts,
+    certificate_renewal,
     checks_k3s,
     checks_room,
+    checks_upgrade,
+    clock,
     layout,
     marker,
+    node_certificates,
     node_facts,
+    node_network,
+    preflight,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.activation_plan import Plan
 from ansible_collections.edgemgr.edge.plugins.module_utils.check import Check, blocked, passed
+from ansible_collections.edgemgr.edge.plugins.module_utils.k3s_version import parse
+from ansible_collections.edgemgr.edge.plugins.module_utils.kube_api import KubeApi, KubeApiError
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import read_or_none
+
+
+def checks(params: dict[str, Any], plan: Plan, began_at: float) -> list[Check]:
+    """All checks of an upgrade, by the module's arguments; `began_at` is the node's time when it was asked."""
+    found = preflight.check_node(params["min_memory_mib"])
+    found += [each for hook in HOOKS for each in hook(plan)]
+    found += check_config(plan, [each["config"] for each in params["hops"]])
+    found += check_room(plan, params["min_free_mib"])
+    if not params["is_prepared"] and not is_clock_open(params, began_at):
+        off_s = clock.skew_s(began_at, params["asked_at"], began_at)
+        found.append(clock.check_clock(off_s, params["clock_skew_s"]))
+    return found
+
+
+def is_clock_open(params: dict[str, Any], began_at: float) -> bool:
+    """Whether only the controller can tell if the clock is right, and has not been asked yet."""
+    is_open = clock.needs_answer(began_at, params["asked_at"], params["clock_skew_s"])
+    return is_open and not params["is_prepared"]
 
 
 def check_activation(plan: Plan) -> list[Check]:
     """The node has what the plan begins with, and what the program works with."""
-    return [check_start(plan), check_files(plan), check_programs(), check_places()]
+    return [check_start(plan), check_files(plan), check_programs(), check_places(), check_authority()]
 
 
 def check_start(plan: Plan) -> Check:
@@ -80,6 +109,34 @@ def check_places() -> Check:
     return passed("places", "can be exchanged")
 
 
+def check_authority() -> Check:
+    """A CA that has ended: no start of any version renews it, and what it signs counts for nothing."""
+    ends = node_certificates.first_end(node_certificates.read().authorities)
+    if ends is None:
+        return passed("certificates", "no CA of k3s could be read")
+    day = certificate_renewal.day(ends)
+    if ends <= time.time():
+        hint = "Replace it first: `k3s certificate rotate-ca` on the node."
+        return blocked("certificates", "E-UPGRADE-CA", f"the cluster's CA ended on {day}; k3s does not renew it", hint)
+    return passed("certificates", f"the first CA ends on {day}")
+
+
+def check_cluster(plan: Plan) -> list[Check]:
+    """What the API can be asked in advance. One that does not answer stops the program before it stops k3s."""
+    before, after = parse(plan.hops[0].from_version), parse(plan.hops[-1].to_version)
+    registered, uses = [], None
+    with contextlib.suppress(KubeApiError):
+        api = KubeApi()
+        registered = checks_upgrade.registered_addresses(api.read_or_none("/api/v1/nodes/" + plan.site) or {})
+        if before is not None and after is not None:
+            uses = checks_upgrade.removed_uses(api.text("/metrics"), before, after)
+    text = plan.hops[-1].config or (read_or_none(layout.CONFIG) or b"").decode("utf-8", "replace")
+    configured = checks_upgrade.addresses_of(text)
+    own = {each for each in configured + registered if node_network.has_address(each)}
+    is_etcd = os.path.isdir(layout.DATA_DIR + "/server/db/etcd")
+    return [checks_upgrade.check_address(configured, registered, own, is_etcd), checks_upgrade.check_apis(uses)]
+
+
 def check_config(plan: Plan, configs: list[dict[str, Any] | None]) -> list[Check]:
     """The configurations that the hops bring, against what cannot be changed any more."""
     installed = marker.read()
@@ -106,4 +163,4 @@ def _size(place: str) -> int:
 
 
 #: Every rule that is asked before a plan is written: plan in, checks out.
-HOOKS: list[Callable[[Plan], list[Check]]] = [check_activation]
+HOOKS: list[Callable[[Plan], list[Check]]] = [check_activation, check_cluster]

@@ -22,6 +22,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import (
     remove,
     sha256_of,
     sync_directory,
+    sync_file,
     write_file,
 )
 
@@ -113,11 +114,7 @@ def copy(source: str, target: str) -> None:
     elif stat.S_ISREG(status.st_mode):
         shutil.copyfile(source, target)
         _like(source, target, status)
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(target)
 
 
 def contents_of(place: str) -> dict[str, list[Any]]:
@@ -185,11 +182,7 @@ def _check_datastore(directory: str) -> None:
     if found != ["ok"]:
         message = "SQLite finds the datastore damaged: {0}".format("; ".join(map(str, found))[:300])
         raise EdgeError("E-UPGRADE-DATASTORE", message, "Restore a backup of this site.", NEVER)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(path)
     sync_directory(directory)
 
 

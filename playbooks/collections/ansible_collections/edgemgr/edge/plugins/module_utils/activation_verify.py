@@ -68,7 +68,7 @@ def await_health(context: Context, version: str, is_back: bool) -> dict[str, Any
         elif well_since is None:
             well_since = up
         if well_since is not None and up - well_since >= plan.soak_s:
-            wrong = [] if is_back else _failed_checks(context)
+            wrong = [] if is_back else _missing_images(context) + _failed_checks(context)
             if not wrong:
                 return {"waited_s": round(up - began_up, 1)}
         if up - began_up >= plan.verify_timeout_s + plan.soak_s:
@@ -77,13 +77,20 @@ def await_health(context: Context, version: str, is_back: bool) -> dict[str, Any
 
 
 def _worse(context: Context, version: str, before: dict[str, Any], is_back: bool) -> list[str]:
-    now = context.node.cluster.look(context.plan.site, version)
-    wrong = compare(before, now, is_back)
-    if not wrong and not is_back and context.hop.images:
-        lacking = sorted(set(context.hop.images) - context.node.cluster.images())
-        if lacking:
-            wrong = ["images of the plan are missing: " + ", ".join(lacking)]
-    return wrong
+    return compare(before, context.node.cluster.look(context.plan.site, version), is_back)
+
+
+def _missing_images(context: Context) -> list[str]:
+    """All that the version needs, also what no pod waits for yet: without a registry nothing brings it later."""
+    if not context.hop.images:
+        return []
+    there = context.node.cluster.images()
+    if there is None:
+        return ["containerd does not tell which images it has"]
+    lacking = sorted(set(context.hop.images) - there)
+    if not lacking:
+        return []
+    return ["images that {0} needs are missing: {1}".format(context.hop.to_version, ", ".join(lacking))]
 
 
 def _failed_checks(context: Context) -> list[str]:

@@ -31,30 +31,30 @@ def copy(attempt: int, target: str) -> None:
         EdgeError: k3s took none, or it is damaged (E-BACKUP-ETCD).
     """
     name = f"edgemgr-backup-{attempt}"
-    done = subprocess.run(
-        [layout.K3S, "etcd-snapshot", "save", "--name", name, "--etcd-snapshot-dir", directory()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        errors="replace",
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    found = [each for each in _listed() if each.startswith(name + "-")]
     try:
+        done = subprocess.run(
+            [layout.K3S, "etcd-snapshot", "save", "--name", name, "--etcd-snapshot-dir", directory()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        found = _named(name)
         if done.returncode != 0 or len(found) != 1:
             lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
             raise _refused(f"`k3s etcd-snapshot save` took no snapshot: {lines[-1][:300]}")
         _copy_checked(directory() + "/" + found[0], target)
     finally:
-        for each in found:
+        for each in _named(name):
             remove(directory() + "/" + each)  # k3s lists what lies there, and would keep it for ever
 
 
-def _listed() -> list[str]:
+def _named(name: str) -> list[str]:
     try:
-        return sorted(os.listdir(directory()))
+        return sorted(each for each in os.listdir(directory()) if each.startswith(name + "-"))
     except FileNotFoundError:
         return []
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from ansible_collections.edgemgr.edge.plugins.module_utils import sqlite_file
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
-from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sync_file
 
 #: How long k3s may keep its datastore locked as a whole, in seconds.
 LOCKED_S = 60.0
@@ -46,11 +47,7 @@ def copy(source: str, target: str, clock: Callable[[], float] = time.monotonic) 
         raise _refused(source, exc) from exc
     for ending in _BESIDE:
         remove(target + ending)
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(target)
 
 
 def check(copied: str) -> int:
@@ -71,10 +68,7 @@ def check(copied: str) -> int:
 
 
 def _open(path: str, mode: str) -> sqlite3.Connection:
-    place = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect(
-        "file:{0}?mode={1}".format(place, mode), uri=True, isolation_level=None, timeout=_STEP_LOCKED_S
-    )
+    return sqlite_file.connect(path, mode, _STEP_LOCKED_S)
 
 
 def _refused(source: str, exc: Exception) -> EdgeError:

@@ -22,7 +22,11 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
 from ansible_collections.edgemgr.edge.plugins.module_utils.kube_api import KubeApi, KubeApiError
-from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import make_directory, sync_directory
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import (
+    make_directory,
+    sync_directory,
+    sync_file,
+)
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
 ROTATE_TIMEOUT_S = 120
@@ -200,16 +204,8 @@ def _copy_tree(source: str, target: str) -> None:
         for name in names:
             path = os.path.join(directory, name)
             if not os.path.islink(path):
-                _sync_file(path)
+                sync_file(path)
         sync_directory(directory)
-
-
-def _sync_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _drop_copy() -> None:

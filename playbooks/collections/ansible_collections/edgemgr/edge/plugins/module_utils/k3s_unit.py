@@ -110,14 +110,21 @@ UNINSTALL = r"""#!/bin/sh
 # Written by edgemgr. Removes k3s with ALL its data, volumes included. `edgemgr reset` does the same and notes it.
 [ "$(id -u)" -eq 0 ] || { echo "k3s-uninstall.sh has to run as root" >&2; exit 1; }
 
-if [ -e /var/lib/edgemgr/upgrade/hold ]; then
-    echo "An upgrade is at work; it ends by itself. Or, if it needs hands, remove that file first:" >&2
-    echo "/var/lib/edgemgr/upgrade/hold" >&2
+upgrade=/var/lib/edgemgr/upgrade
+if [ -e "$upgrade/plan.json" ] && [ ! -e "$upgrade/verdict.json" ]; then
+    echo "An upgrade is at work; it ends by itself." >&2
+    exit 1
+fi
+if [ -e "$upgrade/hold" ]; then
+    echo "An upgrade needs hands. If its two states are of no use any more, remove this file first: $upgrade/hold" >&2
     exit 1
 fi
 /usr/local/bin/k3s-killall.sh
 systemctl disable k3s.service edgemgr-upgrade.service 2>/dev/null
-rm -rf /var/lib/edgemgr/upgrade
+# Backups, and states that were put aside, hold every secret of the cluster.
+rm -rf "$upgrade" /var/lib/edgemgr/backups /var/lib/edgemgr/outgoing /var/lib/edgemgr/rotation
+rm -rf /etc/rancher/.k3s.edgemgr-* /etc/rancher/.node.edgemgr-*
+rm -f /var/lib/edgemgr/restore.json /usr/local/lib/edgemgr/activation.pyz
 rm -f /etc/systemd/system/k3s.service /etc/systemd/system/edgemgr-upgrade.service
 rm -f /etc/systemd/system/k3s.service.d/edgemgr-upgrade.conf
 rmdir /etc/systemd/system/k3s.service.d 2>/dev/null

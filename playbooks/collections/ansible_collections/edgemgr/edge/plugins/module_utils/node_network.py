@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 
 from ansible_collections.edgemgr.edge.plugins.module_utils.node_facts import text
@@ -26,6 +28,17 @@ def has_default_route() -> bool:
         if is_default and int(flags, 16) & _RTF_UP and not int(flags, 16) & _RTF_REJECT:
             return True
     return False
+
+
+def has_address(address: str) -> bool:
+    """Whether this is an address of the node: only such a one can be bound to."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as channel:
+            channel.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def listeners(ports: set[int]) -> dict[int, str]:

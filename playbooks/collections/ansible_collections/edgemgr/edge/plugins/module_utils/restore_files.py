@@ -45,8 +45,12 @@ def lay_out(source: Source) -> None:
     for path in where.values():
         restore_places.prepare(path)
     _lay_out_datastore(source, where["db"])
+    links: list[str] = []
     with tarfile.open(source.files, "r:") as archive:
         for member in archive:
+            if any(member.name.startswith(link + "/") for link in links):
+                raise _damaged(f"{member.name[:80]!r} lies behind a link")
+            links += [member.name] if member.issym() else []
             target = _target(member.name, where)
             if target:
                 _write(archive, member, target, source)

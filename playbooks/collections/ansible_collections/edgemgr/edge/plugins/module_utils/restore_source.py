@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sqlite3
 from typing import Any
 
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
@@ -17,6 +16,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     backup_sqlite,
     backup_take,
     layout,
+    sqlite_file,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import EdgeError
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import read_or_none, remove, sha256_of
@@ -65,8 +65,7 @@ class Source:
         """
         if self.datastore != backup_take.SQLITE:
             return True
-        place = self.store.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro&immutable=1", uri=True)) as database:
+        with contextlib.closing(sqlite_file.connect(self.store, "ro&immutable=1", 0.0)) as database:
             row = database.execute(
                 "SELECT CAST(value AS BLOB) FROM kine WHERE name = ? ORDER BY id DESC LIMIT 1", (_IDENTITY,)
             ).fetchone()

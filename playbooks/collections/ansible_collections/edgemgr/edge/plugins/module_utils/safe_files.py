@@ -28,6 +28,15 @@ def read_or_none(path: str) -> bytes | None:
         return None
 
 
+def sync_file(path: str) -> None:
+    """Make the content of a file durable, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -90,11 +99,7 @@ def place_copy(source: str, path: str, staging: str, mode: int) -> str:
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, staging)
     os.chmod(staging, mode)
-    descriptor = os.open(staging, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(staging)
     return sha256_of(staging)
 
 

@@ -12,9 +12,9 @@ import os
 import sqlite3
 from typing import Any
 
-from ansible_collections.edgemgr.edge.plugins.module_utils import converge, layout, node_facts, service
+from ansible_collections.edgemgr.edge.plugins.module_utils import converge, layout, node_facts, service, sqlite_file
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
-from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sync_directory
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sync_directory, sync_file
 
 #: Below this part of free pages, or below this size, a stop of k3s is not worth it.
 LEAST_FREE, LEAST_FREE_BYTES = 0.2, 16 << 20
@@ -78,7 +78,10 @@ def vacuum(version: str, timeout_s: float) -> None:
             with the old one then, or else the code says that it does not start.
     """
     service.systemctl("stop", layout.UNIT)
-    refusal = _exchange()
+    try:
+        refusal = _exchange()
+    except OSError as exc:  # a full disk, a file system without links: k3s has to be started again all the same
+        refusal = str(exc)
     _start_or_go_back(version, timeout_s)
     if refusal:
         raise _refused(refusal)
@@ -139,7 +142,7 @@ def _exchange() -> str:
     status = os.stat(path)
     os.chown(path + _NEW, status.st_uid, status.st_gid)
     os.chmod(path + _NEW, status.st_mode & 0o777)
-    _sync(path + _NEW)
+    sync_file(path + _NEW)
     os.link(path, path + _BEFORE)
     os.rename(path + _NEW, path)
     sync_directory(os.path.dirname(path))
@@ -164,16 +167,7 @@ def _contents(opened: sqlite3.Connection) -> list[Any]:
 
 
 def _open(path: str, mode: str) -> sqlite3.Connection:
-    place = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect("file:{0}?mode={1}".format(place, mode), uri=True, isolation_level=None, timeout=_LOCKED_S)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return sqlite_file.connect(path, mode, _LOCKED_S)
 
 
 def _refused(why: str) -> EdgeError:

@@ -15,6 +15,8 @@ description:
     although the plan has no verdict is started again.
   - As long as there is no verdict the result has C(edge_resume_s) and no C(edge_observation), and nothing has failed.
   - Files have to be in the node's content store already.
+  - If it cannot tell whether the node's clock is ahead or the question came late, it returns after preflight with
+    C(edge_pending), and changes nothing; the action plugin compares the clocks and calls it again.
   - Not supported on nodes whose k3s edgemgr did not install.
 author: The edgemgr authors
 options:
@@ -35,7 +37,7 @@ options:
     type: str
     required: true
   version:
-    description: The k3s version to end on. A node that has it already, and is given no configuration, is left alone.
+    description: The k3s version to end on. A node that has it already, with the configuration, is left alone.
     type: str
     required: true
   refusal:
@@ -44,6 +46,12 @@ options:
       - It is refused then, unless the operation was begun on this node before.
     type: dict
     default: {}
+  opens_in_s:
+    description:
+      - How long it is until the hours of the upgrade begin, in seconds; 0 if it may begin.
+      - Until then it is not begun. One that was begun before is told of as always.
+    type: int
+    default: 0
   hops:
     description: The versions to go through, one after the other, each with its own snapshot and gate.
     type: list
@@ -129,6 +137,18 @@ options:
     description: Memory that the node must have, in MiB.
     type: int
     default: 512
+  clock_skew_s:
+    description: How far the node's clock may be off, in seconds.
+    type: int
+    default: 60
+  asked_at:
+    description: The controller's time in seconds since 1970. The action plugin fills it in.
+    type: float
+    default: 0.0
+  is_prepared:
+    description: The clocks were compared. The action plugin fills it in.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Tells what would be done, and how an upgrade that was started stands.
@@ -160,6 +180,10 @@ edge_resume_s:
   description: There is no verdict yet; ask again after so many seconds. C(msg) says what the node is doing.
   type: int
   returned: while an upgrade is under way
+edge_waits_s:
+  description: Nothing was begun, as the hours of the upgrade have not come; they do after so many seconds.
+  type: int
+  returned: outside of the hours
 edge_previous:
   description: The verdict of the activation before, which gives way to this one.
   type: dict
@@ -188,6 +212,15 @@ edge_observation:
   description: What was seen in the end, times in UTC, null for what could not be read. The README lists the fields.
   type: dict
   returned: when there is a verdict, or nothing to do
+edge_pending:
+  description: What the controller has to do first, C(clock). The action plugin does it.
+  type: list
+  elements: str
+  returned: when there is something, to the action plugin
+edge_clock:
+  description: The node's time when it began, in seconds since 1970.
+  type: float
+  returned: with C(edge_pending)
 edge_code:
   description: Stable code of the failure.
   type: str
@@ -209,6 +242,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_course,
     activation_launch,
+    activation_outcome,
     activation_paths,
     activation_plan,
     activation_preflight,
@@ -216,6 +250,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     artifacts,
     check,
     fence,
+    layout,
     marker,
     node_facts,
     observation,
@@ -223,16 +258,16 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     service,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError, run
+from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import read_or_none
 from ansible_collections.edgemgr.edge.plugins.module_utils.steps import Steps
 
 POLL_S = 1.0
-#: Most of an upgrade is waiting for the cluster, which nobody needs a connection for.
-RESUME_S = 20
 
 
 def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
     """Tell how it stands, or start it."""
     params = module.params
+    began_at = time.time()
     known = activation_state.ask()
     if known is not None and known["state"] == activation_state.INTERRUPTED and not module.check_mode:
         service.systemctl("start", "--no-block", activation_paths.BOOT_UNIT)
@@ -240,18 +275,31 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         if known["operation"] == params["operation"]:
             return _told(params, steps)
         if known["verdict"] is None:
-            return _under_way(known, "the upgrade that was asked for before")
+            return activation_outcome.under_way(known, "the upgrade that was asked for before")
     with steps.step("preflight"):
         fence.look(params["attempt"], params["fence_wait_s"])
         _refuse_without_way(params)
         if _is_there(params):
             return {"edge_activation": known, **_seen(params["site"], params["version"])}
+        if params["opens_in_s"]:
+            return {"edge_activation": known, "edge_waits_s": params["opens_in_s"], "msg": "its hours have not come"}
         plan = activation_plan.make(params, node_facts.arch())
-        checks = preflight.check_node(params["min_memory_mib"])
-        checks += [each for hook in activation_preflight.HOOKS for each in hook(plan)]
-        checks += activation_preflight.check_config(plan, [each["config"] for each in params["hops"]])
-        checks += activation_preflight.check_room(plan, params["min_free_mib"])
+        checks = activation_preflight.checks(params, plan, began_at)
         preflight.refuse(checks)
+    if activation_preflight.is_clock_open(params, began_at):
+        return {"edge_pending": ["clock"], "edge_clock": round(began_at, 3)}
+    return _begun(module, steps, plan, checks, known)
+
+
+def _begun(
+    module: AnsibleModule,
+    steps: Steps,
+    plan: activation_plan.Plan,
+    checks: list[check.Check],
+    known: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Start it, unless it is only to be told what would be done."""
+    params = module.params
     steps.found.update(check.results(checks), edge_previous=known and known["verdict"])
     steps.changes += [f"{hop.from_version} -> {hop.to_version}" for hop in plan.hops]
     if module.check_mode:
@@ -272,10 +320,15 @@ def _refuse_without_way(params: dict[str, Any]) -> None:
 
 
 def _is_there(params: dict[str, Any]) -> bool:
-    """Whether there is nothing to do: the version is installed, and no configuration comes with it."""
+    """Whether there is nothing to do: the version is installed, and the configuration, if one comes with it."""
     installed = marker.read() or {}
-    is_there = (installed.get("state"), installed.get("version")) == (marker.INSTALLED, params["version"])
-    return is_there and all(each["config"] is None for each in params["hops"])
+    if (installed.get("state"), installed.get("version")) != (marker.INSTALLED, params["version"]):
+        return False
+    if all(each["config"] is None for each in params["hops"]):
+        return True
+    text = read_or_none(layout.CONFIG)
+    hops = activation_plan.make(params, node_facts.arch()).hops
+    return all(hop.config is not None and hop.config.encode() == text for hop in hops)
 
 
 def _told(params: dict[str, Any], steps: Steps) -> dict[str, Any]:
@@ -287,47 +340,17 @@ def _told(params: dict[str, Any], steps: Steps) -> dict[str, Any]:
             time.sleep(POLL_S)
             known = activation_state.ask()
     if known is None or known["verdict"] is None or known["operation"] != params["operation"]:
-        return _under_way(known, "the upgrade")
+        return activation_outcome.under_way(known, "the upgrade")
     verdict = known["verdict"]
     found = {"edge_activation": known, **_seen(params["site"], verdict["version"])}
     if verdict["verdict"] == activation_course.ACCEPTED:
         return found
-    raise _failure(verdict, found)
-
-
-def _under_way(known: dict[str, Any] | None, what: str) -> dict[str, Any]:
-    """It ends by itself; until then there is nothing to report."""
-    journal = known["journal"] if known else []
-    stands = (
-        "it begins"
-        if not journal
-        else "it stands at {0!r} of hop {1}".format(journal[-1]["step"], journal[-1]["hop"] + 1)
-    )
-    return {
-        "edge_activation": known,
-        "edge_resume_s": RESUME_S,
-        "msg": f"the node carries out {what} by itself: {stands}",
-    }
+    raise activation_outcome.failure(verdict, found)
 
 
 def _seen(site: str, version: str) -> dict[str, Any]:
     disabled = set((marker.read() or {}).get("disabled_components", []))
     return {"edge_observation": observation.observe(site, version, disabled)[0]}
-
-
-def _failure(verdict: dict[str, Any], found: dict[str, Any]) -> EdgeError:
-    why, version = verdict["why"], verdict["version"]
-    if verdict["verdict"] == activation_course.REFUSED:
-        hint = "Nothing was changed. Put right what the sentence says, then upgrade again."
-        return EdgeError("E-UPGRADE-REFUSED", f"the node refused the upgrade: {why}", hint, NEVER, **found)
-    if verdict["verdict"] == activation_course.ROLLED_BACK:
-        hint = "The site runs as before. The journal tells the steps; the state of the new version was put aside."
-        message = f"the node went back to {version}: {why}"
-        return EdgeError("E-UPGRADE-ROLLED-BACK", message, hint, NEVER, **found)
-    hint = "Both states are kept on the node: {0}, and beside each place the state that was replaced.".format(
-        verdict["snapshot"]
-    )
-    return EdgeError("E-UPGRADE-HANDS", f"the site needs hands: {why}", hint, NEVER, **found)
 
 
 def main() -> None:
@@ -340,6 +363,7 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "refusal": {"type": "dict", "default": {}},
+            "opens_in_s": {"type": "int", "default": 0},
             "hops": {
                 "type": "list",
                 "elements": "dict",
@@ -360,6 +384,9 @@ def main() -> None:
             "wait_s": {"type": "int", "default": 0},
             "min_free_mib": {"type": "int", "default": 1024},
             "min_memory_mib": {"type": "int", "default": 512},
+            "clock_skew_s": {"type": "int", "default": 60},
+            "asked_at": {"type": "float", "default": 0.0},
+            "is_prepared": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

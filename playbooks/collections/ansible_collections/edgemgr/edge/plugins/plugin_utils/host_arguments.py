@@ -44,6 +44,7 @@ _UPGRADE = {
     "site": "edge_site",
     "version": "edge_k3s_version",
     "refusal": "edge_refusal",
+    "opens_in_s": "edge_opens_in_s",
     "hops": "edge_hops",
     "checks": "edge_site_checks",
     "soak_s": "edge_soak_s",
@@ -53,6 +54,7 @@ _UPGRADE = {
     "wait_s": "edge_wait_s",
     "min_free_mib": "edge_min_free_mib",
     "min_memory_mib": "edge_min_memory_mib",
+    "clock_skew_s": "edge_clock_skew_s",
 }
 _ROTATE = {
     **_RESET,
