@@ -100,7 +100,7 @@ class BackupManifest(_Told):
         Raises:
             KeyError: it has none.
         """
-        return {part.name: part for part in self.parts}[name]  # type: ignore[index]
+        return {str(part.name): part for part in self.parts}[name]
 
 
 def read_manifest(text: bytes) -> BackupManifest:

@@ -132,5 +132,5 @@ def test_what_concerns_some_sites_is_found_by_site(full: Database, question: Cal
         ]
     assert read
     for statement, found in read:
-        for bad in ("SCAN operation", "SCAN event", "(state=?", "(operation_id=?", "(kind=?)"):
-            assert bad not in found, (statement, found)
+        for bad in ("SCAN operation", "SCAN event", "(state=?", "(operation_id=?", "(kind=?"):
+            assert bad not in found.replace("(kind=? AND id=?", ""), (statement, found)  # which finds one row
