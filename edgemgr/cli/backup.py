@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemgr.cli import backup_removed, backup_restore
+from edgemgr.cli import backup_rehearse, backup_removed, backup_restore, backup_schedule
 from edgemgr.cli.ask import All, Deadline, DryRun, Filter, Labels, Names, Timeout, Wait, ask_for
 from edgemgr.cli.output import Column, Output, OutputOption, emit, emit_one
 from edgemgr.cli.size import size_text
+from edgemgr.cli.token_words import token_words
 from edgemgr.model.operation import OperationKind
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _COLUMNS: tuple[Column[BackupItem], ...] = (
     Column("added", lambda row: size_text(row.added_bytes)),
     Column("held", lambda row: row.is_held),
     Column("number", lambda row: row.attempt, wide=True),
+    Column("token", lambda row: token_words(row.token, is_present=row.has_present_token), wide=True),
     Column("digest", lambda row: row.digest, wide=True),
 )
 
@@ -66,6 +68,8 @@ class Whole:
     is_held: bool
     attempt: int
     digest: str
+    token: int | None
+    has_present_token: bool | None
     files: list[PartRow]
 
 
@@ -91,6 +95,7 @@ _WHOLE: tuple[Column[Whole], ...] = (
     Column("added", lambda row: size_text(row.added_bytes)),
     Column("held", lambda row: row.is_held),
     Column("number", lambda row: row.attempt),
+    Column("token", lambda row: token_words(row.token, is_present=row.has_present_token, is_long=True)),
     Column("digest", lambda row: row.digest),
     Column("files", lambda row: len(row.files)),
 )
@@ -159,11 +164,13 @@ def show(number: BackupNumber, output: OutputOption = Output.TABLE) -> None:
     """Show one backup and, as JSON or YAML, every file in it."""
     from edgemgr.app import open_app
     from edgemgr.inventory.backup_store import open_store
-    from edgemgr.store import backups
+    from edgemgr.store import backups, cluster_facts
+    from edgemgr.store.backup_item import is_present
 
     with open_app() as appliance:
         with appliance.database.read() as session:
             row, site = backups.get(session, number)
+            present = cluster_facts.tokens_of(session, [row.site_id]).get(row.site_id)
         with open_store(appliance.settings.backup_dir, appliance.vault, site) as store:
             manifest = store.manifest(row.digest)
     files = [PartRow(part.name, part.size_bytes, part.sha256) for part in manifest.parts if part.name != "files.tar"]
@@ -181,6 +188,8 @@ def show(number: BackupNumber, output: OutputOption = Output.TABLE) -> None:
         is_held=row.is_held,
         attempt=row.attempt,
         digest=row.digest,
+        token=row.token,
+        has_present_token=is_present(row.token, present),
         files=files,
     )
     emit_one(whole, _WHOLE, output, kind="Backup", name=lambda row: str(row.id))
@@ -262,4 +271,6 @@ def _chosen(
 
 
 backup_removed.register(app)
+backup_rehearse.register(app)
 backup_restore.register(app)
+backup_schedule.register(app)

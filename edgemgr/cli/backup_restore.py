@@ -1,37 +1,24 @@
-"""`edgemgr backup restore` and `rehearse`: bringing a cluster back, and proving that it could be."""
+"""`edgemgr backup restore`: bringing a cluster back."""
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemgr.cli.ask import All, Deadline, DryRun, Filter, Labels, Names, Timeout, Wait, Yes, ask_for
-from edgemgr.cli.output import Column, Output, OutputOption, emit
+from edgemgr.cli.ask import Deadline, DryRun, Timeout, Wait, Yes, ask_for
+from edgemgr.cli.output import Output, OutputOption
 from edgemgr.errors import NotFoundError
 from edgemgr.model.operation import OperationKind
 
 if TYPE_CHECKING:
     from edgemgr.app import App
-    from edgemgr.inventory.backup_rehearse import Rehearsal
     from edgemgr.model.backup import Backup
-
-_REHEARSALS: tuple[Column[Rehearsal], ...] = (
-    Column("site", lambda row: row.site),
-    Column("backup", lambda row: row.id),
-    Column("sound", lambda row: row.is_sound),
-    Column("files", lambda row: row.files),
-    Column("objects", lambda row: row.objects or None),
-    Column("took", lambda row: f"{row.took_s:.1f} s", wide=True),
-    Column("why", lambda row: "; ".join(row.faults)),
-)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `edgemgr backup`."""
+    """Add the command to `edgemgr backup`."""
     app.command("restore")(restore)
-    app.command("rehearse")(rehearse)
 
 
 def restore(
@@ -52,14 +39,18 @@ def restore(
     What the cluster has become since then is lost, volumes stay as they are, and workloads are restarted. An empty
     node that replaces the old one gets k3s in the version of the backup; its host key has to be pinned first, with
     `edgemgr site trust SITE --fingerprint SHA256:… --reason …`. If the backup does not come up, what was there before
-    is put back.
+    is put back. A backup of before a rotation of the server token brings the old token back.
     """
     from edgemgr.app import open_app
+    from edgemgr.store.backup_item import is_present
 
     with open_app() as appliance:
         row = _backup_of(appliance, site, backup)
+        present = _present_token(appliance, row.site_id)
     taken = f"{row.taken_at:%Y-%m-%d %H:%M} UTC"
     typer.echo(f"backup {row.id} of {site}, taken {taken}, k3s {row.k3s_version}", err=True)
+    if is_present(row.token, present) is False:
+        typer.echo("it holds another server token than the site has now, and brings that one back with it", err=True)
     ask_for(
         OperationKind.RESTORE,
         {"backup": row.attempt, "digest": row.digest, "version": row.k3s_version},
@@ -73,40 +64,11 @@ def restore(
     )
 
 
-def rehearse(
-    names: Names = None,
-    selector: Labels = None,
-    filter_: Filter = None,
-    every: All = False,
-    sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="Only so many of these sites, drawn at random.")
-    ] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Prove that the newest backup of each site can be opened. Touches no site.
+def _present_token(appliance: App, site_id: int) -> int | None:
+    from edgemgr.store import cluster_facts
 
-    Every block is decrypted and hashed, the datastore passes SQLite's quick check and ends with the change that it
-    should, each file has its hash, certificates and manifests can be read. The backup is not started: for that,
-    restore it to a spare node. Exit status 1 if one is not sound.
-    """
-    from edgemgr.app import open_app
-    from edgemgr.cli.choice import chosen_sites
-    from edgemgr.inventory.backup_rehearse import rehearse as rehearse_one
-    from edgemgr.store.backup_item import backup_items
-
-    with open_app() as appliance:
-        ids = [site_id for site_id, _ in chosen_sites(appliance.database, names, selector, filter_, every)]
-        with appliance.database.read() as session:
-            items = backup_items(session, ids, newest_only=True)
-        if not items:
-            raise _no_backup("any of these sites")
-        if sample is not None and sample < len(items):
-            items = sorted(random.SystemRandom().sample(items, sample), key=lambda item: item.site)
-        found = [rehearse_one(appliance.settings, appliance.vault, item.site, item.id, item.digest) for item in items]
-    emit(found, _REHEARSALS, output, kind="RehearsalList", name=lambda row: str(row.id))
-    broken = sum(not row.is_sound for row in found)
-    typer.echo(f"{len(found)} backup(s) opened, {broken} not sound", err=True)
-    raise typer.Exit(1 if broken else 0)
+    with appliance.database.read() as session:
+        return cluster_facts.tokens_of(session, [site_id]).get(site_id)
 
 
 def _backup_of(appliance: App, site: str, backup_id: int | None) -> Backup:
@@ -116,7 +78,7 @@ def _backup_of(appliance: App, site: str, backup_id: int | None) -> Backup:
         (site_id,) = queries.ids_of_names(session, [site])
         found = backups.of_site(session, site_id)
         if not found:
-            raise _no_backup(site)
+            raise no_backup(site)
         if backup_id is None:
             return found[0]
         for row in found:
@@ -129,7 +91,8 @@ def _backup_of(appliance: App, site: str, backup_id: int | None) -> Backup:
         )
 
 
-def _no_backup(whose: str) -> NotFoundError:
+def no_backup(whose: str) -> NotFoundError:
+    """There is none here."""
     return NotFoundError(
         f"this appliance holds no backup of {whose}",
         hint="Take one: `edgemgr backup run SITE --wait`.",

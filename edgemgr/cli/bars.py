@@ -32,3 +32,22 @@ def byte_bars() -> Iterator[Progress]:
             bars.update(tasks[name], completed=done, total=total or None)
 
         yield show
+
+
+@contextmanager
+def step_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """One bar for things that are done one after the other; the function is told the name of each as it begins."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task, begun = bars.add_task("", total=total), -1
+
+        def show(name: str) -> None:
+            nonlocal begun
+            begun += 1
+            bars.update(task, description=name, completed=begun)
+
+        yield show

@@ -53,7 +53,8 @@ def register(app: typer.Typer) -> None:
 def doctor(output: OutputOption = Output.TABLE) -> None:
     """Check whether this appliance is fit for work. Exit status 1 if something is bad.
 
-    It looks at versions, database, key of the secrets, workers, programs, playbooks and free space.
+    It looks at versions, database, key of the secrets, workers, programs, playbooks, namespaces for rehearsals and
+    free space.
     """
     findings = list(_findings())
     emit(findings, _COLUMNS, output, kind="FindingList", name=lambda finding: finding.check)
@@ -72,6 +73,7 @@ def _findings() -> Iterator[Finding]:
     yield _program("ansible", "ansible-playbook", "--version")
     yield _program("ssh", "ssh", "-V")
     yield _playbooks()
+    yield _rehearsals()
     yield from _space(settings)
 
 
@@ -168,6 +170,17 @@ def _playbooks() -> Finding:
         return Finding("playbooks", "ok", str(playbook_dir()))
     except EdgemgrError as exc:
         return Finding("playbooks", "bad", exc.message, exc.hint)
+
+
+def _rehearsals() -> Finding:
+    from edgemgr.inventory.rehearsal_space import find_namespaces
+
+    try:
+        options = find_namespaces()
+    except EdgemgrError as exc:
+        return Finding("rehearsals", "warn", exc.message, exc.hint)
+    owner = "of a user namespace" if "--user" in options else "of root"
+    return Finding("rehearsals", "ok", f"backups can be started here, in namespaces {owner}")
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

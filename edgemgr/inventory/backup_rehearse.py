@@ -1,4 +1,4 @@
-"""Rehearsing a restore on the appliance: everything that can be known of a backup without starting it."""
+"""Rehearsing a restore on the appliance: a backup is opened and read to the last byte, and then started if asked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import sqlite3
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,8 @@ from cryptography import x509
 from edgemgr.errors import EdgemgrError
 from edgemgr.inventory.backup_shelf import private_directory
 from edgemgr.inventory.backup_store import open_store
+from edgemgr.inventory.rehearsal_faults import RehearsalError
+from edgemgr.inventory.rehearsal_verdict import Started
 from edgemgr.model.backup_manifest import BackupManifest
 from edgemgr.settings import Settings
 from edgemgr.vault.vault import Vault
@@ -24,6 +26,9 @@ from edgemgr.vault.vault import Vault
 #: Without these a restore brings up no cluster; the same as in the collection (module_utils/backup_files.py).
 _NEEDED = ("server/token", "server/tls/server-ca.crt", "server/tls/server-ca.key")
 _HASH_BYTES = 32  #: at the end of a snapshot of etcd
+
+#: Starts the backup of a site whose parts lie in a directory; `rehearsal_start.Starter` is one.
+Start = Callable[[str, BackupManifest, Path], Started]
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,31 @@ class Rehearsal:
     files: int  #: that were hashed, without the datastore
     objects: int  #: names in the datastore; 0 for etcd, which only etcd can read
     took_s: float
+    starts: bool | None = None  #: whether k3s starts on it; None where that was not tried
+    start_s: float | None = None  #: until its API was ready
+    listed: dict[str, int] = field(default_factory=dict)  #: kind → how many of it the API listed
+    code: str = ""  #: of the reason why it was not started, or does not start
+    hint: str = ""
+    log: tuple[str, ...] = ()  #: the last lines of a k3s that did not start, without secrets
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether k3s was seen to start on it."""
+        return self.is_sound and self.starts is True
 
 
-def rehearse(settings: Settings, vault: Vault, site: str, backup_id: int, digest: str) -> Rehearsal:
-    """Decrypt and hash every block of a backup, open its datastore, read its manifests.
+def rehearse(
+    settings: Settings, vault: Vault, site: str, backup_id: int, digest: str, *, start: Start | None = None
+) -> Rehearsal:
+    """Decrypt and hash every block of a backup, open its datastore, read its manifests; start it if it is sound.
+
+    Args:
+        settings: where things lie.
+        vault: opens the key of the site's backups.
+        site: whose backup it is.
+        backup_id: its number on this appliance.
+        digest: SHA-256 of its manifest.
+        start: starts it; None checks alone.
 
     Raises:
         BackupStoreError: the store is in use, or this appliance's disk refuses.
@@ -48,6 +74,7 @@ def rehearse(settings: Settings, vault: Vault, site: str, backup_id: int, digest
     """
     began_at = time.monotonic()
     files = objects = 0
+    verdict: Started | RehearsalError | None = None
     try:
         with private_directory(settings, site) as place:
             with open_store(settings.backup_dir, vault, site) as store:
@@ -61,11 +88,36 @@ def rehearse(settings: Settings, vault: Vault, site: str, backup_id: int, digest
                 faults = _read_etcd(place / "etcd.snapshot")
             files, more = _read_files(place / "files.tar", manifest)
             faults += more
+            if start is not None and not faults:
+                verdict = _started(start, site, manifest, place)
     except EdgemgrError as exc:
         if exc.code not in ("E-BACKUP-STORE-DAMAGED", "E-BACKUP-UNKNOWN"):
             raise
         faults = [exc.message]
-    return Rehearsal(site, backup_id, not faults, tuple(faults), files, objects, round(time.monotonic() - began_at, 2))
+    took_s = round(time.monotonic() - began_at, 2)
+    return _with(verdict, Rehearsal(site, backup_id, not faults, tuple(faults), files, objects, took_s))
+
+
+def _started(start: Start, site: str, manifest: BackupManifest, place: Path) -> Started | RehearsalError:
+    try:
+        return start(site, manifest, place)
+    except RehearsalError as exc:
+        return exc
+
+
+def _with(verdict: Started | RehearsalError | None, found: Rehearsal) -> Rehearsal:
+    if isinstance(verdict, Started):
+        return replace(found, starts=True, start_s=verdict.seconds, listed=verdict.listed)
+    if verdict is None:
+        return found
+    return replace(
+        found,
+        faults=(verdict.message,),
+        starts=False if verdict.was_started else None,
+        code=verdict.code,
+        hint=verdict.hint,
+        log=verdict.log,
+    )
 
 
 def _read_sqlite(path: Path, manifest: BackupManifest) -> tuple[int, list[str]]:

@@ -189,7 +189,7 @@ def test_pruning_says_first_what_would_go_and_leaves_what_is_held(put: Callable[
 
 def test_a_rehearsal_reads_everything_in_the_newest_backup(put: Callable[..., int]) -> None:
     put("store-1", 7)
-    (row,) = items("rehearse", "--all", "--sample", "5")
+    (row,) = items("rehearse", "--all", "--check-only", "--sample", "5")
     assert (row["site"], row["is_sound"], row["faults"], row["files"], row["objects"]) == ("store-1", True, [], 4, 7)
 
 
@@ -207,7 +207,7 @@ def test_a_rehearsal_finds_what_a_restore_would_stumble_over(
     put: Callable[..., int], files: dict[str, bytes], data: bytes, why: str
 ) -> None:
     put("store-1", 7, files, data=data)
-    done = run("rehearse", "store-1", "-o", "json")
+    done = run("rehearse", "store-1", "--check-only", "-o", "json")
     (row,) = json.loads(done.stdout)["items"]
     assert (done.exit_code, row["is_sound"]) == (1, False)
     assert why in " ".join(row["faults"])
@@ -219,7 +219,7 @@ def test_a_rehearsal_finds_damage_of_this_appliance_s_disk(put: Callable[..., in
     content = bytearray(segment.read_bytes())
     content[-40] ^= 1
     segment.write_bytes(content)
-    done = run("rehearse", "--all", "-o", "json")
+    done = run("rehearse", "--all", "--check-only", "-o", "json")
     assert done.exit_code == 1
     assert "is damaged in this appliance's store" in json.loads(done.stdout)["items"][0]["faults"][0]
 
@@ -229,7 +229,7 @@ def test_a_rehearsal_leaves_nothing_decrypted_behind(put: Callable[..., int], ap
     left.mkdir(parents=True)
     (left / "files.tar").write_text("secret")
     put("store-1", 7)
-    assert run("rehearse", "--all").exit_code == 0
+    assert run("rehearse", "--all", "--check-only").exit_code == 0
     assert list(appliance.runtime_dir.iterdir()) == []
 
 

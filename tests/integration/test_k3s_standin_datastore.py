@@ -49,18 +49,6 @@ def test_a_datastore_needs_its_token_and_brings_back_the_authorities(node: Node)
     assert (node.data / "server/token").read_text() == token
 
 
-def test_a_rotated_token_opens_the_datastore_and_the_old_one_does_not(node: Node):
-    node.start()
-    old = (node.data / "server/token").read_text()
-    assert node.run("token", "rotate", "--new-token", "fresh").returncode == 0
-    node.stop()
-    node.start()
-    assert (node.data / "server/token").read_text().endswith("::server:fresh\n")
-    node.stop()
-    (node.data / "server/token").write_text(old)
-    assert "encrypted with different token" in node.start_and_fail()
-
-
 def test_a_certificate_that_expires_soon_is_renewed_at_start_with_its_key(node: Node):
     tls = node.data / "server/tls"
     node.start(CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS="30")

@@ -5,6 +5,7 @@ runs with the site's own Python and nothing else, so it imports nothing of edgem
 in its version and in its log.
 
 What it does not do: run containers (a pod is one sleeping process), move packets, watch requests, admission,
-service accounts, encryption of secrets, Helm. Clients with a certificate of another authority are turned away in the
-TLS handshake, where k3s answers 401. `ctr`, `crictl`, `certificate` and `token` know the default data directory only.
+service accounts, Helm; its etcd is a table in the place of one. Clients with a certificate of another authority are
+turned away in the TLS handshake, where k3s answers 401. `ctr`, `crictl`, `certificate` and `etcd-snapshot` know the
+default data directory only.
 """

@@ -10,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .discovery import api_group, api_groups, api_versions, probe_text, resource_list, version_info
+from .encryption import TransformError
 from .journal import FatalError, log
 from .kinds import KINDS, by_path
 from .resources import ApiError, Resources, Target
+from .token_rotate import PATH as TOKEN_PATH
+from .token_rotate import answer as rotate_token
 from .yaml_subset import YamlError, documents
 
 TYPE_CHECKING = False
@@ -40,6 +43,7 @@ class ApiServer(ThreadingHTTPServer):
             FatalError: something else listens there.
         """
         self.resources = Resources(store)
+        self.store, self.server_dir = store, tls_dir.parent
         self.authority = (tls_dir / "server-ca.crt").read_bytes()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -99,11 +103,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, "pong")
             elif path == "/cacerts":
                 self._send(200, self.server.authority.decode())
+            elif path == TOKEN_PATH:
+                asked = self.headers.get("Authorization", "")
+                rotate_token(self.server.server_dir, self.server.store, self.command, asked, body)
+                self._send(200, "")
             else:
                 self._authorize()
                 self._route(path, query, body)
         except ApiError as exc:
             self._send(exc.code, _failure(exc))
+        except TransformError as exc:
+            self._send(500, _failure(ApiError(500, "InternalError", f"Internal error occurred: {exc}")))
+        except FatalError as exc:
+            self._send(500, _failure(ApiError(500, "InternalError", str(exc))))
         except (YamlError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as exc:
             # A request of the wrong shape is the client's mistake, however deep it shows.
             self._send(400, _failure(ApiError(400, "BadRequest", f"the request cannot be understood: {exc!r}")))

@@ -1,7 +1,7 @@
-"""Bootstrap data: the certificate authorities, kept in the datastore and sealed with the token.
+"""Bootstrap data: the certificate authorities and passwords, kept in the datastore and sealed with the token.
 
-As in k3s, a datastore can only be used with the token it was made with; authorities that are missing on disk come
-from the datastore; and files on disk that are newer than the datastore stop the start (k3s-io/k3s#4910). k3s seals
+As in k3s, a datastore can only be used with the token it was made with; files that are missing on disk come from the
+datastore; and files on disk that are newer than the datastore stop the start (k3s-io/k3s#4910). k3s seals
 with PBKDF2 and AES-GCM; the standard library has no AES, so here a keystream and a MAC of SHA-256 do the same.
 """
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .datastore import Datastore
 
+#: The supervisor's passwords are bootstrap data as well (k3s-io/k3s, pkg/daemons/config/types.go).
+PASSWORDS = "../cred/passwd"
 _PREFIX = "/bootstrap/"
 _ROUNDS = 4096
 _TOLERANCE_S = 1.0
@@ -92,8 +94,18 @@ def save_authorities(store: Datastore, password: str, tls_dir: Path, names: list
         store.put(key_name(password), {**sealed(content, password), "at": str(time.time())})
 
 
-def change_token(store: Datastore, old: str, new: str) -> None:
-    """Seal the data with another token.
+def save_passwords(store: Datastore, password: str, tls_dir: Path) -> None:
+    """Keep the supervisor's passwords beside the authorities, where they are not kept yet."""
+    box = store.get(key_name(password))
+    if box is not None:
+        content = opened(box, password)
+        if PASSWORDS not in content:
+            content[PASSWORDS] = (tls_dir / PASSWORDS).read_text()
+            store.put(key_name(password), {**sealed(content, password), "at": str(time.time())})
+
+
+def reseal(store: Datastore, old: str, new: str) -> None:
+    """Seal the data with another token as well; under the old one's name they stay as they are.
 
     Raises:
         FatalError: the old token is not the datastore's.
@@ -102,4 +114,21 @@ def change_token(store: Datastore, old: str, new: str) -> None:
     if box is None:
         raise FatalError("token rotate: the server's token is not the one that the datastore was sealed with")
     store.put(key_name(new), {**sealed(opened(box, old), new), "at": box["at"]})
-    store.delete(key_name(old))
+
+
+def drop(store: Datastore, password: str) -> None:
+    """Remove what this token has sealed."""
+    store.delete(key_name(password))
+
+
+def save(store: Datastore, password: str, tls_dir: Path) -> None:
+    """Take what lies on the disk now into the data that this token has sealed.
+
+    Raises:
+        FatalError: it has sealed none, or there are others' beside them.
+    """
+    if len(store.under(_PREFIX)) != 1:
+        raise FatalError("found multiple bootstrap keys in storage")
+    content = opened(store.get(key_name(password)) or {}, password)
+    content = {name: (tls_dir / name).read_text() for name in content}
+    store.put(key_name(password), {**sealed(content, password), "at": str(time.time())})

@@ -1,4 +1,4 @@
-"""`k3s certificate check` and `rotate`, and `k3s token rotate`."""
+"""`k3s certificate check` and `rotate`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import shutil
 import sys
 import time
 
-from .bootstrap import change_token
 from .built import VERSION
 from .certificates import LEAVES, RENEW_DAYS, expires_at
-from .datastore import Datastore
 from .environment import DATA_DIR, below_root
 from .journal import FatalError, log, timestamp
 from .kubectl_print import columns
-from .server_token import password_of, write_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,24 +29,6 @@ def certificate(arguments: Sequence[str]) -> int:
         return _rotate(_option(arguments, "--service", "-s"))
     sys.stderr.write("k3s certificate: the stand-in for k3s offers check and rotate\n")
     return 1
-
-
-def token(arguments: Sequence[str]) -> int:
-    """`token rotate --new-token TOKEN`; the exit status."""
-    new = _option(arguments, "--new-token", "--new-token")
-    server_dir = below_root(DATA_DIR) / "server"
-    if arguments[:1] != ["rotate"] or not new:
-        sys.stderr.write("k3s token: the stand-in for k3s offers rotate --new-token TOKEN\n")
-        return 1
-    try:
-        old = password_of((server_dir / "token").read_text())
-        change_token(Datastore(server_dir / "db/state.db"), old, password_of(new))
-        write_token(server_dir, password_of(new))
-    except (FatalError, OSError) as exc:
-        log("fatal", str(exc))
-        return 1
-    sys.stdout.write("Token rotated, restart k3s nodes with new token\n")
-    return 0
 
 
 def _check(output: str) -> int:

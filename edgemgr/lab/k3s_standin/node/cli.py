@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = "server, kubectl, ctr, crictl, certificate, token, check-config"
+_COMMANDS = "server, kubectl, ctr, crictl, certificate, token, etcd-snapshot, check-config"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,8 +51,10 @@ def _tool(command: str, arguments: list[str]) -> int:
         from .runtime_ctl import crictl as tool
     elif command == "certificate":
         from .certificate_ctl import certificate as tool
+    elif command == "etcd-snapshot":
+        from .etcd import etcd_snapshot as tool
     elif command == "token":
-        from .certificate_ctl import token as tool
+        from .token_rotate import token as tool
     else:
         sys.stderr.write(f"No help topic for '{command}' (the stand-in for k3s offers: {_COMMANDS})\n")
         return 3

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from .environment import CONFIG_DIR, DATA_DIR, below_root
+from .environment import CONFIG_DIR, DATA_DIR, below_root, variable
 from .journal import FatalError, log
 from .yaml_subset import YamlError, documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 # Flags of `k3s server` (k3s-io/k3s, pkg/cli/cmds/server.go and agent.go). The number after @ is the Kubernetes minor
 # that first had the flag, where it is younger than 1.20; these numbers are from memory of release notes, not checked
 # one by one. A flag that ends in ! takes no value.
 _FLAGS = """
 advertise-address advertise-port agent-token agent-token-file alsologtostderr! bind-address cluster-cidr cluster-dns
-cluster-domain cluster-init! cluster-reset! cluster-reset-restore-path cluster-secret container-runtime-endpoint
+cluster-domain cluster-init! cluster-reset! cluster-reset-restore-path cluster-secret config container-runtime-endpoint
 data-dir datastore-cafile datastore-certfile datastore-endpoint datastore-keyfile debug! default-local-storage-path
 default-runtime@29 disable disable-agent! disable-apiserver!@21 disable-cloud-controller!
 disable-controller-manager!@21 disable-default-registry-endpoint!@29 disable-etcd!@21 disable-helm-controller!@22
@@ -58,6 +59,10 @@ class ServerConfig:
         """The value of a key, or the default."""
         return self.values.get(key, [default])[-1]
 
+    def is_set(self, key: str) -> bool:
+        """Whether a switch is on."""
+        return self.text(key) == "true"
+
     def number(self, key: str, default: int) -> int:
         """The value of a key as a number.
 
@@ -81,11 +86,9 @@ def read_config(arguments: Sequence[str], minor: int) -> ServerConfig:
         FatalError: an argument is unknown; a key is, and the version ends at that; a file cannot be read.
     """
     known = known_flags(minor)
+    told = _arguments(arguments, known)
     values: dict[str, list[str]] = {}
-    directory = below_root(CONFIG_DIR)
-    for path in [directory / "config.yaml", *sorted((directory / "config.yaml.d").glob("*.y*ml"))]:
-        if not path.exists():
-            continue
+    for path in _files(variable("K3S_CONFIG_FILE") or (told.get("config") or [""])[-1]):
         try:
             content = documents(path.read_text("utf-8"))[0] or {}
         except (YamlError, UnicodeDecodeError) as exc:
@@ -99,8 +102,20 @@ def read_config(arguments: Sequence[str], minor: int) -> ServerConfig:
                 continue
             texts = [_as_text(item) for item in value] if isinstance(value, list) else [_as_text(value)]
             values[name] = values.get(name, []) + texts if key.endswith("+") else texts
-    values.update(_arguments(arguments, known))
+    values.update(told)
     return ServerConfig(values)
+
+
+def _files(named: str) -> list[Path]:
+    """The file that is read, and those of its directory `.d` (k3s-io/k3s, pkg/configfilearg/parser.go).
+
+    Raises:
+        FatalError: a file was named, and is not there.
+    """
+    path = below_root(named or f"{CONFIG_DIR}/config.yaml")
+    if named and not path.exists():
+        raise FatalError(f"open {named}: no such file or directory")
+    return [*([path] if path.exists() else []), *sorted(path.with_name(f"{path.name}.d").glob("*.y*ml"))]
 
 
 def _unknown(name: str, minor: int) -> None:

@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 
+from .encryption import Plain
 from .journal import FatalError
 
 TYPE_CHECKING = False
@@ -34,7 +35,10 @@ class ConflictError(Exception):
 
 
 class Datastore:
-    """All objects by name; safe to use from several threads. `changed` is notified after every write."""
+    """All objects by name; safe to use from several threads. `changed` is notified after every write.
+
+    What reads objects raises TransformError where one is sealed and `encryption` cannot open it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it.
@@ -45,6 +49,7 @@ class Datastore:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.changed = threading.Condition(threading.RLock())
         self.writes = 0  #: how often anything was written since the start
+        self.encryption = Plain()
         self._current: dict[str, tuple[int, int, bytes]] = {}  # name → created at, changed at, value
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -85,7 +90,7 @@ class Datastore:
         if name not in self._current:
             return None
         _, revision, value = self._current[name]
-        found: dict[str, Any] = json.loads(value)
+        found: dict[str, Any] = json.loads(self.encryption.opened(name, value))
         if "metadata" in found:
             found["metadata"]["resourceVersion"] = str(revision)
         return found
@@ -104,9 +109,10 @@ class Datastore:
             created, revision, old = self._current.get(name) or (0, self._tombstone(name), b"")
             if expected and expected != str(revision):
                 raise ConflictError(name)
-            if encoded != old:
-                number = self._insert(name, created, revision, encoded, old)
-                self._current[name] = (created or number, number, encoded)
+            if not old or encoded != self.encryption.opened(name, old):
+                sealed = self.encryption.sealed(name, encoded)
+                number = self._insert(name, created, revision, sealed, old)
+                self._current[name] = (created or number, number, sealed)
                 self.changed.notify_all()
             return self._object(name) or {}
 

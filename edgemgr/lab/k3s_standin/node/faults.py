@@ -14,6 +14,7 @@ FAULTS = {
     "never_ready": "1: the node stays NotReady",
     "lose_workload": "1: pods outside kube-system do not start any more (CrashLoopBackOff)",
     "fill_disk": "MiB that are written into the data directory at start",
+    "token_cut": "the end in the middle of a token's rotation: 1 after the passwords, 2 the file, 3, 4 the two seals",
 }
 
 

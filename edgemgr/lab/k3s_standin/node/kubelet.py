@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 
+from .encryption import TransformError
 from .environment import NODE_PASSWORD, below_root, write_private
 from .journal import log, timestamp
 from .kinds import EVENTS, LEASES, NODES, SECRETS, new_metadata
@@ -62,8 +63,12 @@ class Kubelet:
         return max(0.05, min(self._lease_at, self._ready_at if not self.ready else self._lease_at) - now)
 
     def _register(self, faults: dict[str, float]) -> None:
-        if not self._password_fits():
-            log("error", f"unable to verify password for node {self.name}: hash does not match")
+        try:
+            fault = "" if self._password_fits() else "hash does not match"
+        except TransformError as exc:
+            fault = str(exc)
+        if fault:
+            log("error", f"unable to verify password for node {self.name}: {fault}")
             self._register_at = time.monotonic() + LEASE_EVERY_S
             return
         node = node_object(self._store.get(self._key), self.name, self.address, self._data_dir, self._labels)

@@ -10,23 +10,22 @@ import threading
 import time
 from pathlib import Path
 
-from . import helm
+from . import etcd, helm
+from .agent import Agent
 from .api import ApiServer
-from .bootstrap import restore_authorities, save_authorities
+from .bootstrap import restore_authorities, save_authorities, save_passwords
 from .built import COMMIT, VERSION
 from .certificates import AUTHORITY_FILES, ensure_certificates
 from .config import data_dir, read_config
-from .containers import Containers
 from .datastore import Datastore
+from .encryption import encryption_of
 from .environment import RUN_DIR, below_root, take_variable, write_private
 from .faults import read_faults
-from .images import ImageStore, import_directory
 from .journal import FatalError, log
 from .kinds import NAMESPACES, new_metadata
 from .kubeconfig import write_kubeconfig
 from .kubelet import Kubelet
 from .manifests import Manifests
-from .pods import Pods
 from .server_token import server_password, write_token
 from .unpack import SHIM, unpack
 from .workloads import Workloads
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 _TICK_S = 4.0
 _SOON_S = 0.2
 _COMPACT_EVERY_S = 300.0
-_FIRST_THAT_WATCHES_IMAGES = 32  # archives dropped in while running are imported since 1.32.0
 _WRITTEN_BY = "/standin/written-by"
+_ENCRYPTION = "../cred/encryption-config.json"  # beside the authorities, and kept with them
 MINOR = int(VERSION.split(".")[1])
 
 
@@ -53,8 +52,11 @@ def serve(arguments: Sequence[str]) -> int:
     try:
         faults = read_faults()
         _begin_faults(faults)
-        config = read_config(arguments, MINOR)
-        _Server(config, faults).run()
+        server = _Server(read_config(arguments, MINOR), faults)
+        if server.is_to_reset:
+            server.reset()
+        else:
+            server.run()
     except FatalError as exc:
         log("fatal", str(exc))
         return 1
@@ -88,6 +90,15 @@ class _Server:
         self.data_dir = below_root(data_dir(config))
         self.server_dir = self.data_dir / "server"
         self.port = config.number("https-listen-port", 6443)
+        self.has_agent = not config.is_set("disable-agent")
+        self.is_to_reset = config.is_set("cluster-reset")
+        if config.text("cluster-reset-restore-path") and not self.is_to_reset:
+            raise FatalError("invalid flag use; --cluster-reset required with --cluster-reset-restore-path")
+
+    def reset(self) -> None:
+        self._make_directories()
+        log("info", f"Starting k3s {VERSION} ({COMMIT})")
+        etcd.reset(self.server_dir, self.config)
 
     def run(self) -> None:
         self._make_directories()
@@ -96,15 +107,20 @@ class _Server:
         address = _node_address(self.config)
         password = server_password(self.server_dir, self._configured_token())
         tls_dir = self.server_dir / "tls"
-        store = Datastore(self.server_dir / "db/state.db")
+        store = Datastore(etcd.datastore_file(self.server_dir, self.config))
         _check_writer(store)
         restore_authorities(store, password, tls_dir)
         ensure_certificates(tls_dir, _names(self.config, name, address))
-        save_authorities(store, password, tls_dir, AUTHORITY_FILES)
+        kept = AUTHORITY_FILES
+        if self.config.is_set("secrets-encryption"):
+            store.encryption = encryption_of(tls_dir / _ENCRYPTION)
+            kept = [*AUTHORITY_FILES, _ENCRYPTION]
+        save_authorities(store, password, tls_dir, kept)
         api = ApiServer((self.config.text("bind-address") or "0.0.0.0", self.port), tls_dir, store)  # noqa: S104 — as k3s
         _make_namespaces(store)
         store.put(_WRITTEN_BY, {"version": VERSION})
         write_token(self.server_dir, password)
+        save_passwords(store, password, tls_dir)
         api.start()
         manifests = Manifests(self.server_dir / "manifests", api.resources, self.config.many("disable"))
         manifests.write_packaged()
@@ -113,10 +129,11 @@ class _Server:
         write_private(below_root(f"{RUN_DIR}/standin.pid"), f"{os.getpid()}\n")
         log("info", "k3s is up and running")
         _notify("READY=1")
-        images = ImageStore(self.data_dir)
-        import_directory(self.data_dir / "agent/images", images)
-        kubelet = Kubelet(store, self.data_dir, name, address, self.config.many("node-label"))
-        _Loop(self, store, manifests, kubelet, Pods(store, kubelet, images, Containers(self.data_dir))).run(api, images)
+        agent = None
+        if self.has_agent:
+            kubelet = Kubelet(store, self.data_dir, name, address, self.config.many("node-label"))
+            agent = Agent(store, self.data_dir, kubelet, self.faults)
+        _Loop(store, manifests, agent).run(api)
 
     def _make_directories(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -125,7 +142,10 @@ class _Server:
         if self.faults["fill_disk"]:
             _fill(self.data_dir / "standin-fill", int(self.faults["fill_disk"]))
         self.server_dir.mkdir(mode=0o700, exist_ok=True)
-        for name in ("server/static/charts", "server/tls/etcd", "agent/images", "agent/etc", "agent/pod-manifests"):
+        names = ["server/static/charts", "server/tls/etcd", "agent"]
+        if self.has_agent:
+            names += ["agent/images", "agent/etc", "agent/pod-manifests"]
+        for name in names:
             (self.data_dir / name).mkdir(parents=True, exist_ok=True)
 
     def _configured_token(self) -> str:
@@ -136,31 +156,26 @@ class _Server:
 class _Loop:
     """Everything that goes on while the server runs, in one thread."""
 
-    def __init__(self, server: _Server, store: Datastore, manifests: Manifests, kubelet: Kubelet, pods: Pods) -> None:
-        self.server = server
+    def __init__(self, store: Datastore, manifests: Manifests, agent: Agent | None) -> None:
         self.store = store
         self.manifests = manifests
-        self.kubelet = kubelet
-        self.pods = pods
+        self.agent = agent
 
-    def run(self, api: ApiServer, images: ImageStore) -> None:
+    def run(self, api: ApiServer) -> None:
         """Work whenever something changed or is due; else sleep."""
-        workloads = Workloads(self.store)
+        workloads, agent = Workloads(self.store), self.agent
         compact_at = time.monotonic() + _COMPACT_EVERY_S
-        directory = self.server.data_dir / "agent/images"
-        archives, settled = _seen(directory), -1
+        settled = -1
         while True:
-            writes, wait_s = self.store.writes, self.kubelet.step(self.server.faults)
+            writes, wait_s = self.store.writes, agent.step() if agent else _TICK_S
             self.manifests.apply_changed()
             if self.store.writes != settled:  # these two look at nothing but the datastore
                 settled = self.store.writes
                 helm.step(api.resources)
                 workloads.step()
-            if self.kubelet.ready and self.pods.step(lose_workload=bool(self.server.faults["lose_workload"])):
+            if agent and agent.move_pods():
                 wait_s = _SOON_S
-            if MINOR >= _FIRST_THAT_WATCHES_IMAGES and _seen(directory) != archives:
-                archives = _seen(directory)
-                import_directory(directory, images)
+            if agent and agent.import_new():
                 continue
             if time.monotonic() > compact_at:
                 compact_at = time.monotonic() + _COMPACT_EVERY_S
@@ -168,10 +183,6 @@ class _Loop:
             with self.store.changed:
                 if self.store.writes == writes:
                     self.store.changed.wait(min(wait_s, _TICK_S))
-
-
-def _seen(directory: Path) -> list[tuple[str, int, float]]:
-    return sorted((p.name, p.stat().st_size, p.stat().st_mtime) for p in directory.iterdir() if p.is_file())
 
 
 def _own_file() -> tuple[Path, bytes]:

@@ -36,11 +36,28 @@ def server_password(server_dir: Path, configured: str) -> str:
 
 def write_token(server_dir: Path, password: str) -> None:
     """Write server/token, the link node-token, and the passwords of the supervisor's own users."""
-    digest = hashlib.sha256((server_dir / "tls/server-ca.crt").read_bytes()).hexdigest()
-    write_private(server_dir / "token", f"K10{digest}::server:{password}\n")
+    write_token_file(server_dir, password)
     link = server_dir / "node-token"
     if not link.is_symlink():
         link.unlink(missing_ok=True)
         link.symlink_to(server_dir / "token")
-    write_private(server_dir / "cred/passwd", f"{password},node,node,k3s:agent\n{password},server,server,k3s:server\n")
+    write_passwords(server_dir, password)
     log("info", f"Node token is available at {server_dir / 'token'}")
+
+
+def write_token_file(server_dir: Path, password: str) -> None:
+    """Write server/token in its long form."""
+    digest = hashlib.sha256((server_dir / "tls/server-ca.crt").read_bytes()).hexdigest()
+    write_private(server_dir / "token", f"K10{digest}::server:{password}\n")
+
+
+def write_passwords(server_dir: Path, password: str) -> None:
+    """Write the passwords of the supervisor's own users; agents have the server's unless they are given their own."""
+    write_private(server_dir / "cred/passwd", f"{password},node,node,k3s:agent\n{password},server,server,k3s:server\n")
+
+
+def passwords(server_dir: Path) -> dict[str, str]:
+    """User → password, as they were written."""
+    path = server_dir / "cred/passwd"
+    rows = [line.split(",") for line in (path.read_text().splitlines() if path.exists() else [])]
+    return {row[1]: row[0] for row in rows if len(row) > 1}
