@@ -83,7 +83,10 @@ class Settings(BaseSettings):
         65536, ge=1, description="Room that bundles and releases may take in state_dir together, in MiB."
     )
     backup_interval_s: float = Field(
-        86400.0, ge=0, description="How often a site with k3s is backed up by itself, in seconds; 0: never."
+        86400.0,
+        ge=0,
+        description="How often a site with k3s is backed up by itself, unless its profile has a schedule of its own, in"
+        " seconds; 0: never.",
     )
     backup_node_keep: int = Field(3, ge=1, le=100, description="Backups that a node keeps itself.")
     backup_at_least: int = Field(
@@ -129,7 +132,10 @@ class Settings(BaseSettings):
 
     @property
     def backup_age(self) -> timedelta:
-        """How old a site's newest backup may be: two intervals, or a week where none are taken by themselves."""
+        """How old a site's newest backup may be: two intervals, or a week where none are taken by themselves.
+
+        Where its profile has no schedule of its own.
+        """
         return timedelta(seconds=2 * self.backup_interval_s or 7 * 86400.0)
 
     @property

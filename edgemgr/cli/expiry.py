@@ -33,7 +33,8 @@ def expiry(
     backup_age: Annotated[
         str | None,
         typer.Option(
-            "--backup-age", help="How old a site's newest backup may be; twice `backup_interval_s` without it."
+            "--backup-age",
+            help="How old a site's newest backup may be; else twice the time between two by its schedule.",
         ),
     ] = None,
     output: OutputOption = Output.TABLE,
@@ -51,10 +52,11 @@ def expiry(
 
     ahead, now = timedelta(seconds=seconds(within)), utc_now()
     with open_app() as appliance:
-        age = appliance.settings.backup_age if backup_age is None else timedelta(seconds=seconds(backup_age))
+        age = None if backup_age is None else timedelta(seconds=seconds(backup_age))
         is_fleet = not names and selector is None and filter_ is None
         ids = [site_id for site_id, _ in chosen_sites(appliance.database, names, selector, filter_, is_fleet)]
-        outlook = expiry_outlook(appliance.database, ids, now=now, backup_age=age)
+        general = appliance.settings.backup_age
+        outlook = expiry_outlook(appliance.database, ids, now=now, general_age=general, backup_age=age)
     kinds = what or list(ExpiryKind)
     rows = [row for row in outlook.rows if row.what in kinds]
     due = [row for row in rows if row.at is not None and row.at - now <= ahead]

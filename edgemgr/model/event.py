@@ -45,6 +45,7 @@ class Reason(StrEnum):
     SITE_PAUSED = "SitePaused"
     SITE_RESUMED = "SiteResumed"
     LIMIT_CHANGED = "LimitChanged"
+    BACKUP_SCHEDULE_CHANGED = "BackupScheduleChanged"
     HISTORY_PRUNED = "HistoryPruned"
     CLOCK_JUMPED = "ClockJumped"
     WORKER_LOST = "WorkerLost"

@@ -47,6 +47,7 @@ class CareFacts(Told):
     name: str
     created_at: datetime
     timezone: str | None = None
+    profile: str | None = None
     observed_at: datetime | None = None
     k3s_version: str = ""
     disk: Sequence[Point] = ()  #: see `DiskHistory`
@@ -69,10 +70,10 @@ class CareFacts(Told):
         return min(asked, default=None)
 
 
-def expiries(facts: CareFacts, now: datetime, *, backup_age: timedelta) -> list[Expiry]:
+def expiries(facts: CareFacts, now: datetime, *, backup_age: timedelta | None) -> list[Expiry]:
     """Everything that ends at a site, one at most of each kind; nothing for a site without k3s.
 
-    A disk that does not fill up is left out.
+    A disk that does not fill up is left out, and so are backups where none need be: `backup_age` is None there.
     """
     if not facts.has_k3s:
         return []
@@ -81,7 +82,7 @@ def expiries(facts: CareFacts, now: datetime, *, backup_age: timedelta) -> list[
         _authority(facts, now),
         _kubernetes(facts),
         _disk(facts, now),
-        _backup(facts, backup_age),
+        None if backup_age is None else _backup(facts, backup_age),
     )
     return [each for each in found if each is not None]
 

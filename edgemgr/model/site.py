@@ -30,6 +30,7 @@ class Site(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("trust IN ('unknown','seen','pinned','mismatch')", name="site_trust"),
         Index("site_address", "address", "port"),
+        Index("site_profile", "profile", "timezone"),
     )
 
     id: int | None = Field(default=None, primary_key=True)

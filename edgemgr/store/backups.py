@@ -9,8 +9,6 @@ from sqlmodel import Session, col, delete, func, select
 
 from edgemgr.errors import NotFoundError
 from edgemgr.model.backup import Backup
-from edgemgr.model.cluster import Cluster, Reachability
-from edgemgr.model.operation import Operation, OperationKind
 from edgemgr.model.site import Site
 from edgemgr.store.queries import in_chunks
 
@@ -65,28 +63,6 @@ def owners(session: Session, names: Collection[str]) -> dict[str, str]:
         rows = session.exec(select(Site.name, Site.id, Site.created_at).where(col(Site.name).in_(part)))
         found.update({name: f"{site_id} {created_at.isoformat()}" for name, site_id, created_at in rows})
     return found
-
-
-def due_sites(session: Session, before: datetime, *, added_before: datetime, limit: int) -> list[int]:
-    """Sites with k3s that answer and for which no backup was asked for since `before`; longest known first."""
-    asked = select(col(Operation.id)).where(
-        col(Operation.site_id) == col(Cluster.site_id),
-        col(Operation.kind) == OperationKind.BACKUP.value,
-        col(Operation.created_at) > before,
-    )
-    query = (
-        select(col(Cluster.site_id))
-        .join(Site, col(Site.id) == col(Cluster.site_id))
-        .where(
-            col(Cluster.reachability) == Reachability.REACHABLE.value,
-            col(Cluster.k3s_version).is_not(None),
-            col(Site.created_at) < added_before,
-            ~asked.exists(),
-        )
-        .order_by(col(Cluster.site_id))
-        .limit(limit)
-    )
-    return list(session.exec(query))
 
 
 def drop(session: Session, site_id: int, attempts: Collection[int]) -> None:

@@ -11,10 +11,11 @@ from tests_support.queue_requests import NOW, add_sites, ask, take
 
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.operation import Operation, OperationKind, Priority
-from edgemgr.queue.backup_rounds import FIRST_AFTER_S, ask_for_backups
+from edgemgr.queue.backup_rounds import ask_for_backups
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.settings import Settings
 from edgemgr.store import attempts
+from edgemgr.store.backup_schedule_dues import FIRST_AFTER_S
 from edgemgr.store.database import Database
 
 DAY = timedelta(days=1)
@@ -90,6 +91,7 @@ def test_a_site_is_backed_up_once_in_the_interval(database: Database, settings: 
     assert ask_for_backups(database, settings, NOW) == 1
     (asked,) = operations(database)
     assert (asked.kind, asked.priority, asked.actor) == ("backup", Priority.BACKGROUND, "schedule")
+    settle(database, AttemptResult(Outcome.SUCCEEDED))
     assert ask_for_backups(database, settings, NOW + timedelta(hours=23)) == 0
     assert ask_for_backups(database, settings, NOW + timedelta(hours=25)) == 1
 

@@ -167,7 +167,7 @@ def test_days_of_reports_become_the_day_on_which_the_disk_is_full(database: Data
     with database.read() as session:
         (facts,) = care.care_facts(session, [site_id])
     assert len(facts.disk) in (10, 11), "two looks of a day are one point, unless midnight was between them"
-    found = expiry_outlook(database, [site_id], now=now, backup_age=AGE)
+    found = expiry_outlook(database, [site_id], now=now, general_age=AGE)
     (disk,) = [row for row in found.rows if row.what == "disk"]
     assert disk.at is not None
     assert timedelta(days=18) < disk.at - now < timedelta(days=22)
@@ -182,10 +182,10 @@ def test_a_k3s_in_trouble_keeps_what_counts_then_and_a_k3s_that_is_gone_keeps_no
     with database.read() as session:
         cluster = session.get_one(Cluster, site_id)
         assert cluster.facts == told(now, leaf_days=-1), "its pods were those of a sound one"
-    (first, *_) = expiry_outlook(database, [site_id], now=now, backup_age=timedelta(days=90)).rows
+    (first, *_) = expiry_outlook(database, [site_id], now=now, general_age=timedelta(days=90)).rows
     assert (first.what, first.detail) == ("certificate", "the API refuses everybody; a start of k3s renews it")
     observe(database, site_id, now - timedelta(hours=1), Health.UNKNOWN)
-    assert expiry_outlook(database, [site_id], now=now, backup_age=AGE).rows == ()
+    assert expiry_outlook(database, [site_id], now=now, general_age=AGE).rows == ()
 
 
 def test_ten_thousand_sites_are_looked_through_in_seconds(appliance: Database) -> None:
@@ -201,7 +201,7 @@ def test_ten_thousand_sites_are_looked_through_in_seconds(appliance: Database) -
             session.add(Cluster(site_id=site_id, observed_at=now, k3s_version="v1.37.1+k3s1", facts=told(now)))
             session.add(DiskHistory(site_id=site_id, points=points))
     began_at = time.process_time()
-    found = expiry_outlook(appliance, ids, now=now, backup_age=AGE)
+    found = expiry_outlook(appliance, ids, now=now, general_age=AGE)
     took_s = time.process_time() - began_at
     assert len(found.rows) == 5 * 10_000
     assert took_s < 8, f"{took_s:.1f} s of CPU"

@@ -13,7 +13,8 @@ from edgemgr.model.cluster import Cluster
 from edgemgr.model.operation import Operation, OperationKind
 from edgemgr.model.site import Site
 from edgemgr.queue import renewal_rounds
-from edgemgr.queue.renewal_rounds import ask_for_renewals, open_for_s
+from edgemgr.queue.hours import open_for_s
+from edgemgr.queue.renewal_rounds import ask_for_renewals
 from edgemgr.settings import Settings
 from edgemgr.store.database import Database
 
@@ -122,13 +123,13 @@ def test_hours_that_are_none_restart_nothing_and_say_so_in_the_log(
 ) -> None:
     add(database, "ended", -3)
     assert ask_for_renewals(database, settings.model_copy(update={"renew_window": "at night"}), NOW) == 0
-    assert "'at night' is no window" in caplog.text
+    assert "renew_window: 'at night' is no window" in caplog.text
 
 
 def test_the_time_left_is_counted_to_the_border_of_the_hours() -> None:
-    assert open_for_s(HOURS, "Europe/Berlin", NOW) == 2 * 3600
-    assert open_for_s(HOURS, "America/New_York", NOW) == 0
-    assert open_for_s("", None, NOW) is None
+    assert open_for_s(HOURS, "Europe/Berlin", NOW, of="renew_window") == 2 * 3600
+    assert open_for_s(HOURS, "America/New_York", NOW, of="renew_window") == 0
+    assert open_for_s("", None, NOW, of="renew_window") is None
 
 
 def test_doctor_says_whether_the_hours_can_be_read() -> None:

@@ -44,7 +44,7 @@ def read_expiry(database: Database, settings: Settings, within_days: int, now: d
     """Look ahead for the whole fleet."""
     with database.read() as session:
         ids = queries.site_ids(session, EVERY_SITE)
-    outlook = expiry_outlook(database, ids, now=now, backup_age=settings.backup_age)
+    outlook = expiry_outlook(database, ids, now=now, general_age=settings.backup_age)
     ahead = now + timedelta(days=within_days)
     lines = [ExpiryLine(row, (row.at - now).days) for row in outlook.rows if row.at is not None and row.at <= ahead]
     counts = Counter(row.what for row in outlook.rows if row.at is None)

@@ -37,7 +37,7 @@ def sites(request: Request, appliance: Appliance, query: Annotated[SiteQuery, Qu
 def site(request: Request, appliance: Appliance, name: str) -> Response:
     """What a site is and why it is not moving."""
     with appliance.database.read() as session:
-        view = read_site(session, name, utc_now())
+        view = read_site(session, appliance.settings, name, utc_now())
     return render(request, "_site.html", view=view, waits_for=waits_for)
 
 

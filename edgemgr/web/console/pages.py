@@ -42,7 +42,7 @@ def sites(request: Request, appliance: Appliance, query: Annotated[SiteQuery, Qu
 def site(request: Request, appliance: Appliance, name: str, query: Annotated[LogQuery, Query()]) -> Response:
     """One site."""
     with appliance.database.read() as session:
-        view = read_site(session, name, utc_now())
+        view = read_site(session, appliance.settings, name, utc_now())
         log = read_end(session, appliance.settings.log_dir, name, query)
         history = read_history(session, name)
     return render(request, "site.html", name=name, view=view, log=log, history=history, waits_for=waits_for)

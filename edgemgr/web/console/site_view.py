@@ -14,7 +14,9 @@ from edgemgr.model.operation import TRANSFER_KINDS, Operation, OperationKind
 from edgemgr.model.operation_filter import OperationFilter
 from edgemgr.model.selector import Selector
 from edgemgr.queue.identity import living
+from edgemgr.settings import Settings
 from edgemgr.store import events, history, operation_search, queries
+from edgemgr.store.backup_schedule_item import schedule_text
 from edgemgr.store.bundle_holdings import Holding, holdings_of
 from edgemgr.store.database import Session
 from edgemgr.store.queries import SiteRow
@@ -44,6 +46,7 @@ class SiteView:
     holdings: list[Holding]  #: bundles whose content lies on the node, the newest first
     stage: StageItem | None  #: the one that is under way
     rules: list[RuleItem]  #: limits and windows that hold for its transfers
+    backups: str  #: how often they are taken by themselves, and why
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class LoggedAttempt:
     attempt: Attempt
 
 
-def read_site(session: Session, name: str, now: datetime) -> SiteView:
+def read_site(session: Session, settings: Settings, name: str, now: datetime) -> SiteView:
     """The site of this name.
 
     Raises:
@@ -88,6 +91,7 @@ def read_site(session: Session, name: str, now: datetime) -> SiteView:
         holdings=holdings_of(session, site_id),
         stage=next((item for item in stage_items(session, [site_id]) if is_open(item)), None),
         rules=rules_for(rule_items(session, now), parts_of(session, site_id)),
+        backups=schedule_text(session, row.profile, general_s=settings.backup_interval_s),
     )
 
 

@@ -100,6 +100,12 @@ def test_a_site_that_never_had_a_backup_is_overdue_from_when_its_first_was_due()
     assert found.detail == "there is none"
 
 
+def test_where_no_backups_need_be_none_grows_too_old() -> None:
+    found = {each.what for each in expiries(facts(), NOW, backup_age=None)}
+    assert found == set(ExpiryKind) - {ExpiryKind.BACKUP}
+    assert expiries(facts(backup_at=None), NOW, backup_age=None) == expiries(facts(), NOW, backup_age=None)
+
+
 def test_a_site_without_k3s_has_nothing_that_ends() -> None:
     assert seen(told={}, k3s_version="") == {}
 
