@@ -186,10 +186,12 @@ def ask_for(
     dry_run: bool,
     output: Output,
     confirm: str | None = None,
+    called: str = "",
 ) -> None:
     """Ask for one kind of operation on the sites of a choice, and wait for it where that was wished.
 
-    With `confirm` the operator is asked before: it says what happens, and the sites follow.
+    With `confirm` the operator is asked before: it says what happens, and the sites follow. `called` is how all of it
+    is named where the kind is only its first step.
     """
     from edgemgr.app import open_app
     from edgemgr.cli.choice import chosen_sites, confirm_sites
@@ -197,6 +199,7 @@ def ask_for(
     from edgemgr.operations.submit import check, submit
     from edgemgr.settings import current_actor
 
+    called = called or kind.value
     deadline_s = seconds(deadline) if deadline else None
     timeout_s = seconds(timeout)
     with open_app() as app:
@@ -204,7 +207,7 @@ def ask_for(
         if dry_run:
             with app.database.read() as session:
                 check(session, kind, params, [number for number, _ in sites])
-            _tell(Asked(kind.value, None, tuple(name for _, name in sites), params, dry_run=True), output)
+            _tell(Asked(called, None, tuple(name for _, name in sites), params, dry_run=True), output)
             return
         if confirm:
             confirm_sites(confirm, [name for _, name in sites])
@@ -212,12 +215,16 @@ def ask_for(
             request = submit(
                 session, kind, params, [number for number, _ in sites], actor=current_actor(), deadline_s=deadline_s
             )
-        status = wait_for(app.database, request.id, kind=kind.value, timeout_s=timeout_s) if wait else 0
+        asked = set(request.site_ids)
+        if left_out := len(sites) - len(asked):
+            typer.echo(f"{left_out} site(s) left out: a {called} is under way there, with more to follow", err=True)
+        sites = [(number, name) for number, name in sites if number in asked]
+        status = wait_for(app.database, request.id, kind=called, timeout_s=timeout_s) if wait else 0
     if output is not Output.TABLE:
-        _tell(Asked(kind.value, request.id, tuple(name for _, name in sites), params), output)
+        _tell(Asked(called, request.id, tuple(name for _, name in sites), params), output)
     if not wait:
         follow = f"edgemgr operation list --request {request.id}"
-        typer.echo(f"{kind.value} queued for {len(sites)} site(s); follow it with `{follow}`", err=True)
+        typer.echo(f"{called} queued for {len(sites)} site(s); follow it with `{follow}`", err=True)
     raise typer.Exit(status)
 
 

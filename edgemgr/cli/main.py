@@ -32,6 +32,7 @@ from edgemgr.cli import (
     site_trust,
     stage,
     tidy,
+    token,
     upgrade,
     worker,
 )
@@ -78,6 +79,7 @@ app.add_typer(stage.app, name="stage")
 upgrade.register(app)
 expiry.register(app)
 app.add_typer(certificates.app, name="certificates")
+app.add_typer(token.app, name="token")
 tidy.register(app)
 app.add_typer(backup.app, name="backup")
 app.add_typer(operation.app, name="operation")

@@ -129,6 +129,7 @@ def _note(database: Database, store: BackupStore, site_id: int, added: dict[str,
                     k3s_version=manifest.k3s_version,
                     datastore=manifest.datastore,
                     size_bytes=manifest.size_bytes,
+                    token=manifest.token,
                     added_bytes=added.get(digest, 0),
                 )
                 backups.add(session, row)

@@ -27,4 +27,6 @@ class Backup(SQLModel, table=True):
     datastore: str  #: `sqlite` or `etcd`
     size_bytes: int = Field(default=0, sa_type=BigInteger)  #: of its parts
     added_bytes: int = Field(default=0, sa_type=BigInteger)  #: by which the site's store grew for it
+    #: Which server token it holds, by a number and never by itself: of the attempt that made or first saw that token.
+    token: int | None = Field(default=None, sa_type=BigInteger)
     is_held: bool = False  #: never removed by the rule of retention

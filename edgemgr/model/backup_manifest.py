@@ -77,6 +77,8 @@ class BackupManifest(_Told):
     k3s_version: _Text  #: a restore needs this very version
     datastore: Literal["sqlite", "etcd"]
     revision: int | None = None  #: number of the datastore's newest change, where it is SQLite
+    #: Which server token it holds, by the attempt that made or first saw that; None: taken before this was told.
+    token: Annotated[int, Field(ge=1, lt=1 << 63)] | None = None
     parts: tuple[BackupPart, ...] = Field(min_length=2, max_length=2)
     files: tuple[BackupFile, ...] = Field(max_length=_MAX_FILES)
 

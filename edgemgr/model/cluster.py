@@ -51,6 +51,7 @@ LASTING_FACTS = frozenset(
         "disk_size_bytes",
         "kubelet_version",
         "leaf_expires_at",
+        "token_number",
     }
 )
 

@@ -24,6 +24,7 @@ class OperationKind(StrEnum):
     PULL = "pull"  #: bring the newest backup of a node to the appliance
     RESTORE = "restore"  #: bring a cluster back from a backup, on its node or on one that replaces it
     ROTATE_CERTIFICATES = "rotate-certificates"  #: have k3s renew its leaf certificates, by a restart or with new keys
+    ROTATE_TOKEN = "rotate-token"  #: have k3s draw a new server token, between two backups  # noqa: S105 - a kind
     STAGE = "stage"  #: bring what a bundle holds for a site into its node's content store; disturbs nothing
     TIDY = "tidy"  #: remove what old versions of k3s have left on a node, and make its datastore smaller
     UPGRADE = (
@@ -156,6 +157,15 @@ class Operation(SQLModel, table=True):
         Index("operation_state_id", "state", "id"),
         Index("operation_kind", "kind", "id"),
         Index("operation_finished", "finished_at", "state", "id"),
+        # When a site was last backed up is asked of each site every minute (store/backup_schedule_dues.py).
+        Index(
+            "operation_backup",
+            "site_id",
+            "created_at",
+            "state",
+            sqlite_where=text("kind = 'backup'"),
+            postgresql_where=text("kind = 'backup'"),
+        ),
         # Questions about the history are answered newest first: each of these ends in the id (store/operation_ways.py).
         Index("operation_request", "request", "id", "state", "waiting_for"),
         Index("operation_actor", "actor", "id"),

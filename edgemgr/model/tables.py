@@ -7,6 +7,7 @@ from sqlmodel import SQLModel
 from edgemgr.model import (
     attempt,
     backup,
+    backup_schedule,
     bundle,
     cluster,
     disk_history,
@@ -43,6 +44,7 @@ TABLES = (
     work_order.WorkOrder,
     work_order.WorkOrderSite,
     backup.Backup,
+    backup_schedule.BackupSchedule,
     disk_history.DiskHistory,
 )
 METADATA = SQLModel.metadata

@@ -11,6 +11,7 @@ CHANGING_KINDS = (
     OperationKind.RESET,
     OperationKind.RESTORE,
     OperationKind.ROTATE_CERTIFICATES,
+    OperationKind.ROTATE_TOKEN,
     OperationKind.TIDY,
     OperationKind.UPGRADE,
 )

@@ -10,6 +10,7 @@ from edgemgr.operations.pull import Pull
 from edgemgr.operations.reset import Reset
 from edgemgr.operations.restore import Restore
 from edgemgr.operations.rotate_certificates import RotateCertificates
+from edgemgr.operations.rotate_token import RotateToken
 from edgemgr.operations.spec import OperationSpec
 from edgemgr.operations.stage import Stage
 from edgemgr.operations.tidy import Tidy
@@ -29,6 +30,7 @@ SPECS: dict[OperationKind, OperationSpec] = {
         Pull(),
         Restore(),
         RotateCertificates(),
+        RotateToken(),
         Tidy(),
     )
 }

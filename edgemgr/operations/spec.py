@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +21,15 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True)
+class FollowUp:
+    """What is asked for, as part of the same request, once an operation has succeeded."""
+
+    kind: OperationKind
+    params: Mapping[str, Any] = field(default_factory=dict)
+    keeps_deadline: bool = False  #: what was asked for in the first place is still to come, and has no more time
+
+
 class OperationSpec(ABC):
     """The static description of a kind. Subclasses hold no state."""
 
@@ -32,7 +42,7 @@ class OperationSpec(ABC):
     max_lost: ClassVar[int] = 3  #: so many times its worker may vanish
     priority: ClassVar[int] = Priority.INTERACTIVE
     changes_site: ClassVar[bool] = True
-    follow_up: ClassVar[OperationKind | None] = None  #: asked for, as part of the same request, once this succeeded
+    is_step: ClassVar[bool] = False  #: it may be a step of a longer road: see `follow_up`, `loss` and `stays`
 
     def batch_key(self, params: Params) -> str:
         """Operations with the same key may travel together."""
@@ -46,6 +56,18 @@ class OperationSpec(ABC):
 
     def desire(self, site: Site, params: Params) -> None:  # noqa: B027 - most kinds change no wish
         """Write into the Site what the operator now wants of it."""
+
+    def follow_up(self, params: Params) -> FollowUp | None:  # noqa: ARG002
+        """What follows from its success; most kinds stand by themselves."""
+        return None
+
+    def loss(self, params: Params) -> str:  # noqa: ARG002
+        """What is lost beside it if it does not succeed, as the end of a sentence; empty: nothing."""
+        return ""
+
+    def stays(self, waiting: Params, newer: Params) -> bool:  # noqa: ARG002
+        """Whether one that waits keeps its place when a newer one is asked for: it does that as well, and leads on."""
+        return False
 
     @abstractmethod
     def variables(self, session: Session, params: Params, site: Site, settings: Settings) -> dict[str, object]:

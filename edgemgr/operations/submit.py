@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgemgr.errors import UsageError
+from edgemgr.errors import ConflictError, UsageError
 from edgemgr.model.operation import OperationKind
 from edgemgr.model.site import Site
 from edgemgr.model.timestamp import utc_now
 from edgemgr.operations.registry import SPECS
-from edgemgr.operations.spec import Params
+from edgemgr.operations.spec import OperationSpec, Params
 from edgemgr.store import operations
 from edgemgr.store.chosen_sites import sites_of
 from edgemgr.store.database import Session
@@ -71,14 +71,20 @@ def submit(
 ) -> Request:
     """Queue one operation for each site; as part of an older `request` where it follows from that.
 
+    A site at which one is open that does the same, and more follows from it, is left out.
+
     Raises:
         UsageError: no site, or parameters that cannot be carried out anywhere. Nothing is queued then.
+        ConflictError: every site would be left out (E-OP-OPEN).
         NotFoundError, ConflictError, BundleError: what the kind itself refuses.
     """
     spec = SPECS[kind]
     wanted, found = check(session, kind, params, site_ids)
+    found = _without_staying(session, spec, wanted, found)
+    if not found and request is None:
+        raise _open_already(kind, len(site_ids))
     now = now or utc_now()
-    asked = Request(request or secrets.token_hex(6), kind, tuple(site_ids))
+    asked = Request(request or secrets.token_hex(6), kind, tuple(site.id or 0 for site in found))
     operations.submit(
         session,
         [
@@ -102,3 +108,24 @@ def submit(
     for site in found:
         spec.desire(site, wanted)
     return asked
+
+
+def _without_staying(session: Session, spec: OperationSpec, wanted: Params, sites: list[Site]) -> list[Site]:
+    """The sites but those where something that is open keeps its place."""
+    if not spec.is_step:
+        return sites
+    there = operations.open_params(session, spec.kind, [site.id or 0 for site in sites])
+    return [
+        site
+        for site in sites
+        if not any(spec.stays(spec.params.model_validate(each), wanted) for each in there.get(site.id or 0, ()))
+    ]
+
+
+def _open_already(kind: OperationKind, count: int) -> ConflictError:
+    where = "this site" if count == 1 else f"each of these {count} sites"
+    return ConflictError(
+        f"a {kind.value} of {where} is under way already, as a step of something longer",
+        hint="`edgemgr operation list --open` shows it; cancel it first if you do not want what follows.",
+        code="E-OP-OPEN",
+    )

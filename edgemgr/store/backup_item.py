@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from edgemgr.model.backup import Backup
 from edgemgr.model.site import Site
+from edgemgr.store import cluster_facts
 from edgemgr.store.queries import in_chunks
 
 
@@ -28,10 +29,12 @@ class BackupItem:
     is_held: bool
     attempt: int  #: its number on the node
     digest: str
+    token: int | None  #: which server token it holds: the number of the attempt that made or first saw that one
+    has_present_token: bool | None  #: whether that is the token that the site told last; None: not known
 
     @classmethod
-    def of(cls, row: Backup, site: str) -> BackupItem:
-        """The row with its site's name."""
+    def of(cls, row: Backup, site: str, present: int | None) -> BackupItem:
+        """The row with its site's name, and the token that the site has now."""
         return cls(
             id=row.id or 0,
             site=site,
@@ -44,12 +47,20 @@ class BackupItem:
             is_held=row.is_held,
             attempt=row.attempt,
             digest=row.digest,
+            token=row.token,
+            has_present_token=is_present(row.token, present),
         )
+
+
+def is_present(token: int | None, present: int | None) -> bool | None:
+    """Whether two tokens are the same; None where one of them is not known."""
+    return None if token is None or present is None else token == present
 
 
 def backup_items(session: Session, site_ids: Sequence[int], *, newest_only: bool = False) -> list[BackupItem]:
     """The backups of these sites, by site, the newest first."""
     found: list[BackupItem] = []
+    present = cluster_facts.tokens_of(session, site_ids)
     for part in in_chunks(site_ids):
         rows = session.exec(
             select(Backup, Site.name)
@@ -57,7 +68,7 @@ def backup_items(session: Session, site_ids: Sequence[int], *, newest_only: bool
             .where(col(Backup.site_id).in_(part))
             .order_by(col(Backup.site_id), col(Backup.attempt).desc())
         ).all()
-        found += [BackupItem.of(row, name) for row, name in rows]
+        found += [BackupItem.of(row, name, present.get(row.site_id)) for row, name in rows]
     found.sort(key=lambda item: item.site)  # stable: within a site they stay as they are
     if newest_only:
         found = list({item.site: item for item in reversed(found)}.values())[::-1]

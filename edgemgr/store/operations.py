@@ -19,7 +19,7 @@ from edgemgr.model.event import Event, EventType, Reason
 from edgemgr.model.operation import Operation, OperationKind, OperationState, WaitingFor
 from edgemgr.model.site import Site
 from edgemgr.store import events
-from edgemgr.store.open_operations import HEAD, QUEUED, QUEUED_BY_SITE, READY, RUNNING
+from edgemgr.store.open_operations import HEAD, HEAD_BY_SITE, QUEUED, QUEUED_BY_SITE, READY, RUNNING
 from edgemgr.store.queries import in_chunks
 
 #: At most this many are ended in one transaction because their deadline passed.
@@ -95,6 +95,21 @@ def submit(
             ],
         )
         name_heads(session, site_ids)
+
+
+def open_params(session: Session, kind: OperationKind, site_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Site → the parameters of what is open there of a kind: what waits, and what runs."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for part in in_chunks(site_ids):
+        for state, index in ((QUEUED, QUEUED_BY_SITE), (HEAD & RUNNING, HEAD_BY_SITE)):
+            query = (
+                select(Operation.site_id, Operation.params)
+                .where(col(Operation.site_id).in_(part), col(Operation.kind) == kind.value, state)
+                .with_hint(*index)
+            )
+            for site_id, params in session.exec(query):
+                found.setdefault(site_id, []).append(dict(params))
+    return found
 
 
 def _first_turn(session: Session, priority: int) -> int:

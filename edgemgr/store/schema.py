@@ -12,7 +12,7 @@ from edgemgr.errors import StoreError
 from edgemgr.store.database import Database
 
 #: The newest migration. Kept here so that a command need not load Alembic to see that nothing is to be done.
-HEAD = "0006"
+HEAD = "0008"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -25,6 +25,7 @@ ROLE_OF = {
     "reset": "reset",
     "restore": "restore",
     "rotate-certificates": "rotate_certificates",
+    "rotate-token": "rotate_token",
     "tidy": "tidy",
     "upgrade": "upgrade",
     "verify": "report",

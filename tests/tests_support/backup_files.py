@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgemgr.inventory.backup_store import BackupStore
-from edgemgr.model.backup_manifest import entries, read_manifest
+from edgemgr.model.backup_manifest import BackupManifest, entries, read_manifest
 
 
 def describe(name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -55,8 +55,15 @@ def put_backup(
     store: BackupStore, attempt: int, parts: Mapping[str, bytes], files: Mapping[str, bytes] | None = None
 ) -> tuple[str, int]:
     """Put what the store lacks of a backup, and commit it; gives its digest and how many bytes of blocks it lacked."""
-    text, put = manifest_of(attempt, parts, files), 0
-    for part in read_manifest(text).parts:
+    text = manifest_of(attempt, parts, files)
+    put = put_blocks(store, read_manifest(text), parts)
+    return store.commit(text), put
+
+
+def put_blocks(store: BackupStore, manifest: BackupManifest, parts: Mapping[str, bytes]) -> int:
+    """Put what the store lacks of a backup; gives how many bytes of blocks it lacked."""
+    put = 0
+    for part in manifest.parts:
         data = parts[part.name]
         digests = describe(part.name, data)[1]
         for at in range(0, len(digests), 4096):
@@ -67,4 +74,4 @@ def put_backup(
             block = data[number * 4096 : (number + 1) * 4096]
             assert store.put(block) == digest
             put += len(block)
-    return store.commit(text), put
+    return put

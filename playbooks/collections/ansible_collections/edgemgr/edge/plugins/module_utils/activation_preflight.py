@@ -34,7 +34,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import rea
 
 def checks(params: dict[str, Any], plan: Plan, began_at: float) -> list[Check]:
     """All checks of an upgrade, by the module's arguments; `began_at` is the node's time when it was asked."""
-    found = preflight.check_node(params["min_memory_mib"])
+    found = [*preflight.check_node(params["min_memory_mib"]), preflight.check_token()]
     found += [each for hook in HOOKS for each in hook(plan)]
     found += check_config(plan, [each["config"] for each in params["hops"]])
     found += check_room(plan, params["min_free_mib"])

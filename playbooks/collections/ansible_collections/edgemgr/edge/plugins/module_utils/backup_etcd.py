@@ -52,6 +52,33 @@ def copy(attempt: int, target: str) -> None:
             remove(directory() + "/" + each)  # k3s lists what lies there, and would keep it for ever
 
 
+def reset(snapshot: str, timeout_s: float) -> None:
+    """Have k3s, which stands still, make its etcd anew from a snapshot (k3s docs, cli/etcd-snapshot).
+
+    Raises:
+        EdgeError: it did not (E-RESTORE-ETCD).
+    """
+    done = subprocess.run(
+        [layout.K3S, "server", "--cluster-reset", "--cluster-reset-restore-path=" + snapshot],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode != 0 or not os.path.isdir(layout.DATA_DIR + "/server/db/etcd"):
+        lines = done.stdout.strip().splitlines() or ["it said nothing"]
+        raise EdgeError(
+            "E-RESTORE-ETCD",
+            f"k3s did not make its etcd from the snapshot: {lines[-1][:300]}",
+            "Read what it said in the attempt's log; choose another backup if this one cannot be used.",
+            BUDGETED,
+            edge_log=lines[-20:],
+        )
+
+
 def _named(name: str) -> list[str]:
     try:
         return sorted(each for each in os.listdir(directory()) if each.startswith(name + "-"))

@@ -21,6 +21,8 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     marker,
     node_facts,
     restore_places,
+    token_record,
+    token_seal,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
 
@@ -106,7 +108,8 @@ def take(site: str, attempt: int, sleep: Callable[[float], None] = time.sleep) -
     The caller holds the fence.
 
     Raises:
-        EdgeError: see the parts; E-BACKUP-MOVED when tokens or certificates keep changing meanwhile.
+        EdgeError: see the parts; E-BACKUP-MOVED when tokens or certificates keep changing meanwhile, E-BACKUP-TOKEN
+            when the datastore does not open with the token that is there.
     """
     refuse_half_way()
     if attempt in backup_place.whole():
@@ -120,6 +123,7 @@ def take(site: str, attempt: int, sleep: Callable[[float], None] = time.sleep) -
             raise
     manifest, digest = backup_place.read_manifest(attempt)
     told = {key: manifest[key] for key in ("attempt", "datastore", "k3s_version", "revision", "taken_at")}
+    told["token"] = manifest.get("token")
     return dict(told, digest=digest, size_bytes=sum(part["size_bytes"] for part in manifest["parts"]))
 
 
@@ -132,11 +136,14 @@ def _fill(place: str, site: str, attempt: int, sleep: Callable[[float], None]) -
         version = _version()
         _copy(kind, attempt, stored)
         content = backup_files.read_all()
-        if backup_files.fingerprint(content) == before and _version() == version:
+        is_foreign = kind == SQLITE and _is_foreign(stored, content)
+        if backup_files.fingerprint(content) == before and _version() == version and not is_foreign:
             break
         os.unlink(stored)
         sleep(_PAUSE_S)
     else:
+        if is_foreign:
+            raise _does_not_open()
         raise EdgeError(
             "E-BACKUP-MOVED",
             f"tokens, certificates or configuration changed during each of {_TRIES} tries to take a backup",
@@ -155,9 +162,24 @@ def _fill(place: str, site: str, attempt: int, sleep: Callable[[float], None]) -
         "k3s_version": version,
         "datastore": kind,
         "revision": revision,
+        "token": token_record.see(attempt),
         "parts": parts,
         "files": files,
     }
+
+
+def _is_foreign(stored: str, content: dict[str, tuple[os.stat_result, bytes]]) -> bool:
+    token = content["server/token"][1].decode("utf-8", "replace")
+    return token_seal.is_foreign(stored, token, token_seal.ALONE)
+
+
+def _does_not_open() -> EdgeError:
+    return EdgeError(
+        "E-BACKUP-TOKEN",
+        "the datastore was sealed with another token than the one in server/token, so a backup would be of no use",
+        "If the token's rotation was cut off, its next attempt ends it; else look at `journalctl -u k3s` on the node.",
+        BUDGETED,
+    )
 
 
 def _copy(kind: str, attempt: int, target: str) -> None:

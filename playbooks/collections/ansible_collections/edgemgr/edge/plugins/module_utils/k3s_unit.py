@@ -122,7 +122,7 @@ fi
 /usr/local/bin/k3s-killall.sh
 systemctl disable k3s.service edgemgr-upgrade.service 2>/dev/null
 # Backups, and states that were put aside, hold every secret of the cluster.
-rm -rf "$upgrade" /var/lib/edgemgr/backups /var/lib/edgemgr/outgoing /var/lib/edgemgr/rotation
+rm -rf "$upgrade" /var/lib/edgemgr/backups /var/lib/edgemgr/outgoing /var/lib/edgemgr/rotation /var/lib/edgemgr/token
 rm -rf /etc/rancher/.k3s.edgemgr-* /etc/rancher/.node.edgemgr-*
 rm -f /var/lib/edgemgr/restore.json /usr/local/lib/edgemgr/activation.pyz
 rm -f /etc/systemd/system/k3s.service /etc/systemd/system/edgemgr-upgrade.service

@@ -52,6 +52,11 @@ class KubeApi:
         except (KeyError, ValueError, OSError) as exc:  # ssl.SSLError is an OSError
             raise KubeApiError(f"{layout.KUBECONFIG} is not what k3s writes: {exc}") from exc
 
+    @property
+    def address(self) -> str:
+        """Where it listens, as a URL."""
+        return f"https://{self._host}:{self._port}"
+
     def text(self, path: str) -> str:
         """The body of a GET."""
         return self._get(path)[0]

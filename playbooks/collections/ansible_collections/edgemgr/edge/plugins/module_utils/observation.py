@@ -13,6 +13,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     node_datastore,
     node_facts,
     service,
+    token_record,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.cluster_verdict import (
     FAILING,
@@ -62,6 +63,7 @@ def _node(now: float) -> dict[str, Any]:
         "ca_expires_at": _timestamp_or_none(node_certificates.first_end(certificates.authorities)),
         "datastore": node_datastore.kind(),
         "datastore_bytes": node_datastore.size_bytes(),
+        "token_number": token_record.number(),
         "os": release.get("PRETTY_NAME", ""),
         "kernel": platform.release(),
         "arch": node_facts.arch(),

@@ -20,6 +20,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils import (
     node_network,
     restore_places,
     service,
+    token_journal,
 )
 from ansible_collections.edgemgr.edge.plugins.module_utils.check import Check
 from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError
@@ -37,6 +38,7 @@ def check_bootstrap(params: dict[str, Any], files: list[dict[str, Any]], missing
     checks += [
         check_upgrade(is_kept=True),
         check_restore(),
+        check_token(),
         checks_k3s.check_arch(arch, artifacts.one_name(params["arch"]), artifacts.with_one_name(params["artifacts"])),
         checks_k3s.check_owner(node_facts.foreign_k3s(), installed, _link(), active),
         checks_k3s.check_version(params["version"], installed, os.path.isdir(layout.DATA_DIR + "/server")),
@@ -88,6 +90,14 @@ def check_restore() -> Check:
         hint = "Restore the site again: `edgemgr backup restore SITE`; or reset it."
         return check.blocked("restore", "E-RESTORE-UNFINISHED", "a restore of this node was cut off", hint)
     return check.passed("restore", "none is under way")
+
+
+def check_token() -> Check:
+    """A rotation of the token that was cut off is ended first: until then token and datastore need not fit."""
+    if token_journal.is_unfinished():
+        hint = "`edgemgr operation retry` with the number of its operation ends it; so does a restore of the site."
+        return check.blocked("token", "E-TOKEN-CUT", "a rotation of the token was cut off", hint)
+    return check.passed("token", "no rotation is under way")
 
 
 def refuse(checks: list[Check]) -> None:

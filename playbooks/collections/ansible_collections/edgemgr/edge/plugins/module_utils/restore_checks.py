@@ -18,8 +18,8 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGET
 from ansible_collections.edgemgr.edge.plugins.module_utils.restore_source import Source
 
 #: Checks of a bootstrap that do not hold here: a restore may move to another version, brings its configuration, and
-#: may be what helps a node that an upgrade, or a restore that was cut off, has left half-way.
-_NOT_ASKED = ("version", "config", "upgrade", "restore")
+#: may be what helps a node that an upgrade, or a restore or a token's rotation that was cut off, has left half-way.
+_NOT_ASKED = ("version", "config", "upgrade", "restore", "token")
 _MIB = 1 << 20
 
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import os
 import subprocess
 from typing import Any, NoReturn
 
 from ansible_collections.edgemgr.edge.plugins.module_utils import (
     activation_context,
     activation_node,
+    backup_etcd,
     backup_take,
     layout,
     marker,
     restore_files,
     restore_places,
     service,
+    token_journal,
+    token_record,
     verify,
 )
-from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGETED, NEVER, EdgeError
+from ansible_collections.edgemgr.edge.plugins.module_utils.failure import NEVER, EdgeError
 from ansible_collections.edgemgr.edge.plugins.module_utils.restore_source import Source
 from ansible_collections.edgemgr.edge.plugins.module_utils.safe_files import remove, sha256_of
 from ansible_collections.edgemgr.edge.plugins.module_utils.site_plan import SitePlan
@@ -56,6 +58,7 @@ def restore(source: Source, plan: SitePlan | None, params: dict[str, Any], steps
             with steps.step("back"):
                 _go_back(source, record, params, exc)
         _mark(source, params, marker.INSTALLED)
+        token_journal.forget()  # a rotation that was cut off is over: another token and its datastore are in
         restore_places.write(record, restore_places.DONE)
         for path in plan.stale_archives() if plan is not None else []:
             remove(path)
@@ -103,13 +106,15 @@ def _put_in(
     with steps.step("exchange"):
         _mark(source, params, marker.INSTALLING)
         restore_places.put_in(record)
+        if source.manifest.get("token") is not None:  # it has brought its own, which this node may never have seen
+            token_record.note(int(source.manifest["token"]))
         steps.changes.append("put in the backup of attempt {0}".format(source.manifest["attempt"]))
         for thing in _things(plan):
             thing.place()
             steps.changes.append("place " + thing.path)
     if source.datastore == backup_take.ETCD:
         with steps.step("etcd"):
-            _reset_etcd(source, params["start_timeout_s"])
+            backup_etcd.reset(source.store, params["start_timeout_s"])
 
 
 def _number(params: dict[str, Any]) -> int:
@@ -150,29 +155,6 @@ def _start(params: dict[str, Any], steps: Steps) -> None:
     if service.state()["ActiveState"] != "active":
         steps.changes.append("start k3s")
         service.start("start", params["start_timeout_s"])
-
-
-def _reset_etcd(source: Source, timeout_s: float) -> None:
-    """Have k3s make its etcd anew from the snapshot (k3s docs, cli/etcd-snapshot); it ends by itself."""
-    done = subprocess.run(
-        [layout.K3S, "server", "--cluster-reset", "--cluster-reset-restore-path=" + source.store],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        errors="replace",
-        timeout=timeout_s,
-        check=False,
-    )
-    if done.returncode != 0 or not os.path.isdir(layout.DATA_DIR + "/server/db/etcd"):
-        lines = done.stdout.strip().splitlines() or ["it said nothing"]
-        raise EdgeError(
-            "E-RESTORE-ETCD",
-            f"k3s did not make its etcd from the snapshot: {lines[-1][:300]}",
-            "Read what it said in the attempt's log; choose another backup if this one cannot be used.",
-            BUDGETED,
-            edge_log=lines[-20:],
-        )
 
 
 def _same_cluster(source: Source, cluster_id: str) -> None:

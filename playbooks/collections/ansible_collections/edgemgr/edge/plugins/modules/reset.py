@@ -113,6 +113,7 @@ TREES = (
     "/var/lib/cni",
     layout.PROGRAM_DIR,
     layout.STATE_DIR + "/rotation",
+    layout.STATE_DIR + "/token",
     *STORE,
     *BACKUPS,
 )

@@ -133,6 +133,7 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         checks = [
             *preflight.check_node(min_memory_mib=0),
             preflight.check_upgrade(is_kept=True),
+            preflight.check_token(),
             certificate_renewal.check(found, is_installed, was_cut, time.time()),
         ]
         preflight.refuse(checks)

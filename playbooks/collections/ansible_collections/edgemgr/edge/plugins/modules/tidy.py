@@ -132,6 +132,7 @@ def body(module: AnsibleModule, steps: Steps) -> dict[str, Any]:
         checks = [
             *preflight.check_node(min_memory_mib=0),
             preflight.check_upgrade(is_kept=True),
+            preflight.check_token(),
             _check_installed((marker.read() or {}).get("state")),
         ]
         preflight.refuse(checks)

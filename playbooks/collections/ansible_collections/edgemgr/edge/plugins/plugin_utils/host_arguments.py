@@ -63,6 +63,14 @@ _ROTATE = {
     "start_timeout_s": "edge_start_timeout_s",
     "verify_timeout_s": "edge_verify_timeout_s",
 }
+_ROTATE_TOKEN = {
+    **_RESET,
+    "number": "edge_first_attempt",
+    "site": "edge_site",
+    "min_free_mib": "edge_min_free_mib",
+    "start_timeout_s": "edge_start_timeout_s",
+    "verify_timeout_s": "edge_verify_timeout_s",
+}
 _TIDY = {
     **_RESET,
     "site": "edge_site",
@@ -79,6 +87,7 @@ VARIABLES = {
     "reset": _RESET,
     "restore": _RESTORE,
     "rotate_certificates": _ROTATE,
+    "rotate_token": _ROTATE_TOKEN,
     "tidy": _TIDY,
     "upgrade": _UPGRADE,
 }
