@@ -13,6 +13,7 @@ from ansible_collections.edgemgr.edge.plugins.module_utils.failure import BUDGET
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "NeedDaemonReload")
 COMMAND_TIMEOUT_S = 150  # systemd gives a service 90 s to stop before it kills it
 POLL_S = 0.5
+ASK_TRIES = 20  # with POLL_S between them: what systemd takes at most to execute itself anew
 CRASHES = 3  # restarts in one start that show a loop
 LOG_LINES = 12
 
@@ -42,13 +43,26 @@ def systemctl(*arguments: str) -> str:
 
 def state() -> dict[str, str]:
     """The service's properties as texts; a unit that does not exist has LoadState `not-found`."""
-    shown = systemctl("show", layout.UNIT, *["--property=" + name for name in PROPERTIES])
+    shown = _show()
     found = dict.fromkeys(PROPERTIES, "")
     for line in shown.splitlines():
         name, separator, value = line.partition("=")
         if separator:
             found[name] = value
     return found
+
+
+def _show() -> str:
+    """Ask systemd, and again while it gives no answer, which says nothing of the service: it executes itself anew when
+    its package is upgraded, and may be gone before this program when the machine goes down.
+    """
+    command = ("show", layout.UNIT, *["--property=" + name for name in PROPERTIES])
+    for _ in range(ASK_TRIES - 1):
+        try:
+            return systemctl(*command)
+        except EdgeError:
+            time.sleep(POLL_S)
+    return systemctl(*command)
 
 
 def restarts() -> int:
