@@ -62,7 +62,8 @@ class Coming(NamedTuple):
 def comes(appliance: Appliance, site: str, *, attempt: int | None = None, after: Coming | None = None) -> Coming:
     """Wait until an attempt sends over a connection that found more at the site than the one before.
 
-    Without its number it is any later one: a site that boots may refuse a login, which costs an attempt of its own.
+    Without its number it is any: a site that boots may refuse a login, which costs an attempt of its own, or be back
+    so soon that the same attempt finds it again.
     """
     sql = """
         SELECT o.attempts, t.held_bytes FROM operation o
@@ -74,10 +75,10 @@ def comes(appliance: Appliance, site: str, *, attempt: int | None = None, after:
         row = question(appliance, sql, site)
         if not row or (after is not None and row[1] <= after.held_bytes):
             return None
-        is_meant = row[0] == attempt if attempt is not None else after is None or row[0] > after.attempt
-        return Coming(*row) if is_meant else None
+        return Coming(*row) if attempt in (None, row[0]) else None
 
-    found: Coming = until("a later attempt sends" if attempt is None else f"attempt {attempt} sends", has_come, 90)
+    which = "an attempt" if attempt is None else f"attempt {attempt}"
+    found: Coming = until(f"{which} sends more than {after}", has_come, 90)
     return found
 
 
