@@ -15,14 +15,16 @@ from edgemgr.model.target import Target
 
 
 def require_life(target: Target, *, timeout_s: float) -> Target:
-    """Log in and have a word echoed; nothing is changed at the site. Returns the target with the time that it took.
+    """Log in and have a word echoed; nothing is changed at the site. Returns the target with the time the word took.
+
+    Not the login's: with a dozen at once most of that is this machine's own computing.
 
     Raises:
         SiteError: as `links.ssh.connect`.
         SiteUnreachableError: logged in, and then nothing came (E-SITE-HANGS).
     """
-    began = time.monotonic()
     with connect(target, timeout_s=timeout_s) as connection:
+        began = time.monotonic()
         try:
             # Not `true`: it may be gone before our end of its input is closed, which looks like a lost connection.
             connection.run("cat", stdin="alive", timeout_s=timeout_s)

@@ -30,7 +30,7 @@ class Target:
     private_key: Secret | None = None  #: OpenSSH private key, PEM
     password: Secret | None = None  #: for the first login only
     jump: Jump | None = None
-    answers_in_s: float | None = None  #: what a login and a word took a moment ago; None: nobody has tried
+    answers_in_s: float | None = None  #: what a word over a connection took a moment ago; None: nobody has tried
 
     @property
     def alias(self) -> str:

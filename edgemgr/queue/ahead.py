@@ -13,11 +13,13 @@ from functools import cache
 from types import TracebackType
 from typing import Self
 
-#: Sites that one process is given at most, for each of its forks, and also how many may be ahead: while a process
-#: carries as many, the next as many are entered. A process costs half a second of CPU before it does anything, so that
-#: there is a least number whatever the forks.
+#: Sites that one process is given at most, for each of its forks. A process costs half a second of CPU before it does
+#: anything, so that there is a least number whatever the forks.
 GROUP = 5
 GROUP_LEAST = 40
+#: Sites that may be ahead, for each fork, or GROUP_LEAST: they are entered while a process carries the group before.
+#: With room for a whole group they only wait longer, and more of them are gone when their turn comes.
+ROOM = 3
 #: So many every claim may have ahead in any case: who asks for one site need not wait until two hundred others, which
 #: may take an hour each, have found forks.
 ALWAYS = 10
@@ -87,4 +89,4 @@ class Ahead:
 @cache
 def _room_of(forks: int) -> threading.Semaphore:
     """The room that all workers of this process share."""
-    return threading.Semaphore(group_sites(forks))
+    return threading.Semaphore(max(ROOM * forks, GROUP_LEAST))

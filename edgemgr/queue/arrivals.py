@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from edgemgr.errors import Retry
-from edgemgr.links.probe import Probe, ProbeVerdict, probe_many
+from edgemgr.links.probe import Probe, ProbeVerdict, probe_many, tcp_banner
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.target import Target
 from edgemgr.queue.ahead import Ahead
@@ -32,6 +32,10 @@ ENTER_GAP_S = 2.0
 GATHER_MAX_S = 30.0
 #: The pause that ends a group doubles with each group, up to this one.
 GAP_MAX_S = 4.0
+#: Who answered so long ago, seconds, is looked at once more before the login, which costs a thousand times as much.
+STALE_S = 1.0
+#: That look waits so many times what the first one took, and at least so many seconds, as the watch does.
+_AGAIN, _AGAIN_S = 3, 4.0
 #: How often a group that gathers asks whether it has become enough.
 _LOOK_S = 0.25
 
@@ -121,7 +125,7 @@ class Arrivals:
         for item in claimed:
             at = addresses.get(item.operation.site_id)
             if at is None or at.is_awake:  # gone, which entering it says; or the watch has only just heard it
-                self._begin(item)
+                self._begin(item, at)
             else:
                 doors.setdefault((at.address, at.port), []).append(item)
 
@@ -129,7 +133,7 @@ class Arrivals:
             for item in doors.pop(door):
                 at = addresses[item.operation.site_id]
                 if probe.answers or probe.verdict is ProbeVerdict.NOT_TRIED or not at.is_pinned:
-                    self._begin(item)
+                    self._begin(item, at, probe.elapsed_s)
                 else:
                     self._settle(item.attempt.id or 0, _unreached(item.site_name, at, probe))
                     self._came.put(None)
@@ -140,17 +144,19 @@ class Arrivals:
             logger.exception("the sites of a claim could not be tried")
         for items in doors.values():  # what was not tried is entered as it is
             for item in items:
-                self._begin(item)
+                self._begin(item, None)
 
-    def _begin(self, item: Claimed) -> None:
-        self._pool.submit(self._open, item)
+    def _begin(self, item: Claimed, at: Address | None, took_s: float = 0.0) -> None:
+        self._pool.submit(self._open, item, at, took_s, time.monotonic())
 
-    def _open(self, item: Claimed) -> None:
+    def _open(self, item: Claimed, at: Address | None, took_s: float, heard_at: float) -> None:
         self._ahead.take()
         self._entering.add(item.operation.site_id)
         target = None
         try:
-            target = self._enter(item)
+            is_stale = time.monotonic() - heard_at >= STALE_S
+            if at is None or not is_stale or self._is_there(item, at, max(_AGAIN * took_s, _AGAIN_S)):
+                target = self._enter(item)
         except Exception:
             logger.exception("%s: it could not be entered", item.site_name)
         finally:
@@ -158,6 +164,16 @@ class Arrivals:
             if target is None:
                 self._ahead.give_back()
             self._came.put(None if target is None else (item, target))
+
+    def _is_there(self, item: Claimed, at: Address, wait_s: float) -> bool:
+        """Whether a site that had to wait for its place still answers; if not, it is settled here."""
+        if at.is_jump or not at.is_pinned:  # which says nothing of the site itself
+            return True
+        probe = tcp_banner(at.address, at.port, min(wait_s, self._timeout_s))
+        if probe.answers or probe.verdict is ProbeVerdict.NOT_TRIED:
+            return True
+        self._settle(item.attempt.id or 0, _unreached(item.site_name, at, probe))
+        return False
 
 
 def _order(ready: Ready) -> tuple[bool, int]:

@@ -60,10 +60,10 @@ class Slots:
     def enough(self, most: int) -> int:
         """For how many sites a process begins at once, of the most that one is given: for fewer while all is idle.
 
-        While others are at work more can gather. Small processes would follow each other for ever, at half a second of
-        CPU each.
+        The first go with the first logins, which come to a dozen at once. While others are at work more can gather.
+        Small processes would follow each other for ever, at half a second of CPU each.
         """
-        return most // 4 if self.is_idle() else most
+        return most // 8 if self.is_idle() else most
 
     def is_idle(self) -> bool:
         """A process of full size could begin at once."""

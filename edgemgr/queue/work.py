@@ -40,8 +40,6 @@ logger = logging.getLogger(__name__)
 ACCESS_THREADS = 32
 #: Nodes on which what a canceled attempt left behind is being ended at the same time.
 ENDING_THREADS = 8
-#: With so few open sites a claim only lingers: it must not keep the next one from being made.
-LINGERING = 5
 
 Settle = Callable[[int, AttemptResult], None]
 
@@ -67,9 +65,9 @@ class Carrier:
         self._open = {item.attempt.id or 0 for item in self.claimed}
 
     @property
-    def is_busy(self) -> bool:
-        """More than a few of its sites are open."""
-        return len(self._open) > LINGERING
+    def open_sites(self) -> int:
+        """How many of its sites are not settled."""
+        return len(self._open)
 
     def carry(self, name: str) -> None:
         """Run the attempts to their ends; each is settled exactly once, whatever happens. To be called once."""

@@ -39,9 +39,12 @@ POLL_S = 0.5
 #: How long it waits after a claim that found nothing it may begin: limits and zones hold back what is ready.
 HELD_BACK_S = 2.0
 #: Batches that one worker carries at the same time, and those among them that have more than a few sites left: what
-#: lingers must not stop the next.
+#: lingers must not stop the next. A further one is begun when they have fewer sites left than a full one: it takes ten
+#: seconds from a claim to the first result, and those that wait for the end of both leave the forks idle for so long.
 MAX_BATCHES = 8
 MAX_BUSY = 2
+#: With so few open sites a batch only lingers.
+LINGERING = 5
 #: While that many are busy, requests of which nothing runs yet are still served, by so many sites at once: who asks for
 #: one site need not wait until four hundred others are done.
 NEWCOMERS = 10
@@ -139,7 +142,7 @@ class QueueWorker:
 
     def _claim(self) -> None:
         while len(self._batches) < MAX_BATCHES and self.clock.steady() >= self._held_back_until:
-            is_full = sum(carrier.is_busy for carrier in self._batches.values()) >= MAX_BUSY or self._gathers()
+            is_full = self._is_busy() or self._gathers()
             name = f"b{secrets.token_hex(4)}"
             limit = min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size
             lease = self._heart.lease
@@ -152,6 +155,10 @@ class QueueWorker:
             self._begin(self._batches, lease, name, claimed)
             if not is_full:
                 self._gathers_until = self.clock.steady() + GATHER_S
+
+    def _is_busy(self) -> bool:
+        busy = [left for carrier in self._batches.values() if (left := carrier.open_sites) > LINGERING]
+        return len(busy) >= MAX_BUSY and sum(busy) >= self.settings.batch_size
 
     def _gathers(self) -> bool:
         return self.clock.steady() < self._gathers_until and not slots_of(self.settings.forks).is_idle()

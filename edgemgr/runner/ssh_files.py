@@ -21,8 +21,8 @@ _SOCKET_PATH_MAX_BYTES = 107 - 17
 # A shared connection that lingers costs a process of 1 to 2 MB; the tasks of a site follow each other at once.
 _LINGER_S = 5
 # A site that answered a moment ago and does not now has lost its link: waiting long for it would only hold a fork. It
-# is given so many times what it took then, and at least so many seconds: TCP tries again after one and three.
-_AGAIN, AGAIN_S = 3, 4
+# is given so many times what a word took then, and at least so many seconds: TCP tries again after one.
+_AGAIN, AGAIN_S = 3, 2
 CONFIG = "ssh_config"
 _ADDRESS = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})?(%[A-Za-z0-9_.-]{1,15})?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")

@@ -191,7 +191,7 @@ class SlowCarrier:
     running: dict[str, tuple[Claimed, threading.Event]] = {}  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self, _database: Any, _vault: Any, _settings: Any, claimed: list[Claimed], **told: Any) -> None:
-        self.is_busy = len(claimed) > 1
+        self.open_sites = len(claimed)
         self._claimed, self._settle = claimed, told["settle"]
         self._done = threading.Event()
         for item in claimed:

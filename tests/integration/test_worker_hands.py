@@ -27,7 +27,7 @@ class LongCarrier:
     batches: list[list[Claimed]] = []  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self, _database: Database, _vault: Any, _settings: Settings, claimed: list[Claimed], **_: Any) -> None:
-        self.is_busy = len(claimed) > 1
+        self.open_sites = len(claimed)
         self.batches.append(list(claimed))
 
     def carry(self, _name: str) -> None:
@@ -72,6 +72,26 @@ def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
     worker._turn()
     assert [item.operation.request for batch in carried[MAX_BUSY:] for item in batch] == ["small"]
     assert len(carried[MAX_BUSY]) <= NEWCOMERS
+    LongCarrier.release.set()
+    for thread in list(worker._batches):
+        thread.join(30)
+
+
+def test_the_next_batch_is_begun_before_the_others_have_ended(
+    database: Database, settings: Settings, carried: list[list[Claimed]]
+) -> None:
+    settings = settings.model_copy(update={"batch_size": 20})
+    worker = QueueWorker(database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now))
+    worker._heart.register()
+    ask(database, add_sites(database, 20 * MAX_BUSY + 10), request="large")
+    worker._turn()
+    assert [len(batch) for batch in carried] == [20] * MAX_BUSY
+    for left, batches in ((10, MAX_BUSY), (9, MAX_BUSY + 1)):
+        for carrier in worker._batches.values():
+            carrier.open_sites = left  # type: ignore[misc]
+        worker._held_back_until = 0.0
+        worker._turn()
+        assert len(carried) == batches, f"{left} sites of each are left"
     LongCarrier.release.set()
     for thread in list(worker._batches):
         thread.join(30)

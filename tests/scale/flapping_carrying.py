@@ -17,7 +17,6 @@ from flapping_machine import Machine, Timeline
 from edgemgr.queue.ahead import group_sites
 from edgemgr.queue.arrivals import ANSWER_GAP_S
 from edgemgr.queue.slots import PATIENCE_S, PROCESS, SMALL
-from edgemgr.queue.work import LINGERING
 from edgemgr.runner.ssh_files import AGAIN_S
 
 #: When a connection that is not answered is tried again, after its begin (tcp_syn_retries in tcp(7): doubling).
@@ -55,10 +54,6 @@ class Carried:
     """One claim under way."""
 
     open: int
-
-    @property
-    def is_busy(self) -> bool:
-        return self.open > LINGERING
 
 
 @dataclass

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, tell: Callable[[Sequence[tuple[str,
         tell([door for door, _, _ in targets], on_result)
 
     monkeypatch.setattr(arrivals, "probe_many", probe_many)
+    monkeypatch.setattr(arrivals, "tcp_banner", lambda *_: GOOD)  # of those that had to wait
 
 
 def numbers(group: list[arrivals.Ready]) -> list[int]:
@@ -213,7 +215,7 @@ def test_a_group_goes_as_soon_as_it_is_enough_and_is_asked_again_while_nobody_co
     assert [len(group) for group in groups] == [4]
 
 
-def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
+def test_nobody_is_entered_while_as_many_wait_for_a_process_as_there_is_room_for(
     pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(monkeypatch, each(lambda _door: GOOD))
@@ -232,6 +234,35 @@ def test_nobody_is_entered_while_as_many_wait_for_a_process_as_one_is_given(
         assert len(entered) == most
         ahead.give_back(most)
         assert (len(next(groups)), len(entered)) == (70 - most, 70)
+
+
+def test_who_had_to_wait_for_a_place_and_is_silent_by_then_is_settled_and_never_entered(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "STALE_S", 0.0)
+    answers(monkeypatch, each(lambda _door: replace(GOOD, elapsed_s=2.0)))
+    looks: dict[str, float] = {}
+
+    def look(address: str, port: int, timeout_s: float) -> Probe:
+        looks[address] = timeout_s
+        return DARK if address == "192.0.2.2" else GOOD
+
+    monkeypatch.setattr(arrivals, "tcp_banner", look)
+    settled = Settled()
+    doors = {1: at(1), 2: at(2), 3: at(3, is_awake=True), 4: at(4, is_jump=True), 5: at(5, is_pinned=False)}
+    groups = Arrivals(pool, enter, settled, 10, Ahead(20)).groups([item(n) for n in doors], doors)
+    assert sorted(number for group in groups for number in numbers(group)) == [1, 3, 4, 5]
+    assert settled[2].message == "s2 could not be reached: 192.0.2.2:22: nothing came within 10 s"
+    assert looks == {"192.0.2.1": 6.0, "192.0.2.2": 6.0, "192.0.2.3": 4.0}, "no longer than a moment ago, times three"
+
+
+def test_who_has_just_answered_is_not_looked_at_again(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, each(lambda _door: GOOD))
+    monkeypatch.setattr(arrivals, "tcp_banner", lambda *_: pytest.fail("a second look"))
+    groups = Arrivals(pool, enter, Settled(), 10, Ahead(20)).groups([item(1)], {1: at(1)})
+    assert [numbers(group) for group in groups] == [[1]]
 
 
 def test_a_claim_that_ends_frees_what_it_held_for_the_others() -> None:

@@ -29,11 +29,11 @@ def test_beside_a_full_process_a_small_one_has_room_and_a_second_full_one_has_no
 def test_fewer_sites_are_enough_only_while_nothing_is_carried() -> None:
     slots = Slots(20)
     slots.take(lambda: 1, never)
-    assert slots.enough(100) == 25, "one site beside does not count"
+    assert slots.enough(100) == 12, "one site beside does not count"
     held = Held(slots, slots.take(lambda: 20, never), 20)
     assert slots.enough(100) == 100
     held.close()
-    assert slots.enough(100) == 25
+    assert slots.enough(100) == 12
 
 
 def test_who_is_patient_takes_from_the_reserve_once() -> None:

@@ -61,7 +61,7 @@ def test_host_keys_are_always_checked() -> None:
 
 
 def test_a_site_that_has_just_answered_is_not_waited_for_as_long_as_one_that_nobody_has_tried() -> None:
-    for answers_in_s, wait_s in ((None, 10), (0.2, 4), (1.6, 5), (60.0, 10)):
+    for answers_in_s, wait_s in ((None, 10), (0.2, 2), (1.6, 5), (60.0, 10)):
         arguments = PLAN.arguments(replace(TARGET, answers_in_s=answers_in_s))
         assert arguments == f"-F /run/edgemgr/batches/b1/ssh_config -o ConnectTimeout={wait_s}"
 
