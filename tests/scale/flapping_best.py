@@ -14,15 +14,19 @@ from flapping_link import Link
 _LOOKS = 20  #: random looks for a site that is up, before all are looked at
 
 
-def best_times(links: Sequence[Link], rate_per_s: float, takes_s: float = 0.0, seed: int = 1) -> list[float]:
-    """When each site would be done, in the order of time.
+def best_times(
+    links: Sequence[Link], rate_per_s: float, takes_s: float = 0.0, *, asked_s: float = 0.0, seed: int = 1
+) -> list[float]:
+    """When each site would be done, in the order of time, in seconds since they were asked for.
+
+    That was at `asked_s` of the links' time.
 
     One is begun every 1/rate seconds, if any is up for as long as a site takes that has all to itself (`takes_s`).
     """
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
     left = list(links)
     times: list[float] = []
-    at_s = 0.0
+    at_s = asked_s
     while left:
         at_s += 1 / rate_per_s
         looks = (chance.randrange(len(left)) for _ in range(_LOOKS))
@@ -32,7 +36,7 @@ def best_times(links: Sequence[Link], rate_per_s: float, takes_s: float = 0.0, s
             at_s = _begins(left[chosen], at_s, takes_s)
         left[chosen], left[-1] = left[-1], left[chosen]
         left.pop()
-        times.append(at_s + takes_s)
+        times.append(at_s + takes_s - asked_s)
     return times
 
 

@@ -37,12 +37,12 @@ from edgemgr.store.database import Database
 
 LAB = Path("/var/lib/edgemgr-lab-flapping")
 SUBNET = "10.231.0.0/16"
-LEAD_S = 1.0  #: the links begin to flap this long after the order was given
+LEAD_S = 1.0  #: what the relay is told takes hold after so long
 
 
 @dataclass(frozen=True)
 class AttemptSpan:
-    """One attempt, in seconds since the sites were asked for."""
+    """One attempt, in seconds since the links began to flap."""
 
     site: int
     batch: str
@@ -58,6 +58,7 @@ class Round:
     wall_s: float
     cpu_s: float
     memory_bytes: int
+    asked_s: float  #: when the last site was asked for, in the seconds of the attempts: a command takes one to begin
     attempts: list[AttemptSpan]
 
     @property
@@ -101,7 +102,8 @@ class FlappingFleet:
                 for _ in range(times):
                     appliance.run("bootstrap", "--all", *arguments, timeout_s=STEP_TIMEOUT_S)
                 wall_s = time.monotonic() - epoch_s
-            done = Round(wall_s, account.cpu_s(), peak.bytes, _attempts(directory / "state", epoch))
+            asked_s, attempts = _attempts(directory / "state", epoch)
+            done = Round(wall_s, account.cpu_s(), peak.bytes, asked_s, attempts)
         assert len(done.done) == len(chosen), f"{len(done.done)} of {len(chosen)} sites are bootstrapped"
         return done
 
@@ -124,12 +126,12 @@ def flapping_fleet(count: int, quality: LinkQuality, flapping: Flapping, *, is_f
         yield FlappingFleet(lab, links, sites)
 
 
-def _attempts(state: Path, epoch: float) -> list[AttemptSpan]:
+def _attempts(state: Path, epoch: float) -> tuple[float, list[AttemptSpan]]:
     database = Database(Settings(state_dir=state).url)
     try:
         with database.read() as session:
             rows = session.exec(
-                select(Attempt, Site.name)
+                select(Attempt, Site.name, Operation.created_at)
                 .join(Operation, col(Operation.id) == col(Attempt.operation_id))
                 .join(Site, col(Site.id) == col(Operation.site_id))
                 .where(Operation.kind == OperationKind.BOOTSTRAP.value)  # not the looks at old observations
@@ -137,7 +139,8 @@ def _attempts(state: Path, epoch: float) -> list[AttemptSpan]:
             ).all()
     finally:
         database.close()
-    return [
+    asked_s = max(asked_at.timestamp() for _, _, asked_at in rows) - epoch
+    return asked_s, [
         AttemptSpan(
             site=int(name.removeprefix("site-")),
             batch=attempt.batch,
@@ -145,6 +148,6 @@ def _attempts(state: Path, epoch: float) -> list[AttemptSpan]:
             finished_s=attempt.finished_at.timestamp() - epoch,
             outcome=attempt.outcome or "",
         )
-        for attempt, name in rows
+        for attempt, name, _ in rows
         if attempt.finished_at is not None
     ]

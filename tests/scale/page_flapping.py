@@ -51,7 +51,8 @@ The theoretical best serves every site the moment it is up, as many a minute as 
 (measured in the same run, the first and the last tenth apart): it knows at every moment which links are up and for how
 long, and loses nothing to one that goes down in the middle. A site is done as long after it is served as one takes \
 that
-has all to itself ({takes}). Beside a best that needs no time for a site, edgemgr takes on average
+has all to itself ({takes}). Both count from the moment at which the sites are in the queue. Beside a best that needs \
+no time for a site, edgemgr takes on average
 {to_no_time} times as long. The worst point is that of the curve from its first tenth on: before, most of the time is
 what the first logins and the first Ansible process take to begin.
 

@@ -49,6 +49,12 @@ def test_the_best_begins_nothing_that_a_link_would_cut_off() -> None:
     assert links[0].next_change(alone_s - 6) >= alone_s
 
 
+def test_the_best_does_not_begin_before_it_is_asked() -> None:
+    assert best_times([SteadyLink()], rate_per_s=2, takes_s=3, asked_s=7.0) == [pytest.approx(3.5)]
+    (done_s,) = best_times([link := Link(Flapping(), 1)], rate_per_s=5, asked_s=50.0)
+    assert link.is_up(50.0 + done_s)
+
+
 def test_whoever_takes_twice_as_long_for_every_site_is_twice_the_best_in_every_way() -> None:
     best = best_times([Link(Flapping(), number) for number in range(100)], rate_per_s=5)
     assert list(compare([2 * each for each in best], best).values()) == pytest.approx([2.0, 2.0, 2.0])
