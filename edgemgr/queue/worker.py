@@ -46,8 +46,9 @@ MAX_BUSY = 2
 #: With so few open sites a batch only lingers.
 LINGERING = 5
 #: While that many are busy, requests of which nothing runs yet are still served, by so many sites at once: who asks for
-#: one site need not wait until four hundred others are done.
+#: one site need not wait until four hundred others are done. So many batches are kept for them.
 NEWCOMERS = 10
+NEWCOMERS_BATCHES = 2
 #: While processes have most of the forks, sites that come back gather for so long, seconds, before they are claimed:
 #: claimed one by one each would have a process of its own, which costs as much as three sites.
 GATHER_S = 4.0
@@ -141,7 +142,7 @@ class QueueWorker:
             logger.exception("worker %s: an unforeseen fault", self._heart.lease.worker_id)
 
     def _claim(self) -> None:
-        while len(self._batches) < MAX_BATCHES and self.clock.steady() >= self._held_back_until:
+        while len(self._batches) < MAX_BATCHES + NEWCOMERS_BATCHES and self.clock.steady() >= self._held_back_until:
             is_full = self._is_busy() or self._gathers()
             name = f"b{secrets.token_hex(4)}"
             limit = min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size
@@ -157,6 +158,8 @@ class QueueWorker:
                 self._gathers_until = self.clock.steady() + GATHER_S
 
     def _is_busy(self) -> bool:
+        if len(self._batches) >= MAX_BATCHES:
+            return True
         busy = [left for carrier in self._batches.values() if (left := carrier.open_sites) > LINGERING]
         return len(busy) >= MAX_BUSY and sum(busy) >= self.settings.batch_size
 

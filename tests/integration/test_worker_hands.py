@@ -13,7 +13,7 @@ from edgemgr.model.timestamp import utc_now
 from edgemgr.queue import worker as worker_module
 from edgemgr.queue.clock import QueueClock
 from edgemgr.queue.slots import PROCESS, slots_of
-from edgemgr.queue.worker import MAX_BUSY, NEWCOMERS, QueueWorker
+from edgemgr.queue.worker import MAX_BATCHES, MAX_BUSY, NEWCOMERS, QueueWorker
 from edgemgr.settings import Settings
 from edgemgr.store.claim import Claimed
 from edgemgr.store.database import Database
@@ -92,6 +92,25 @@ def test_the_next_batch_is_begun_before_the_others_have_ended(
         worker._held_back_until = 0.0
         worker._turn()
         assert len(carried) == batches, f"{left} sites of each are left"
+    LongCarrier.release.set()
+    for thread in list(worker._batches):
+        thread.join(30)
+
+
+def test_batches_that_linger_stop_the_next_but_not_who_is_new(
+    database: Database, settings: Settings, carried: list[list[Claimed]]
+) -> None:
+    settings = settings.model_copy(update={"batch_size": 1})
+    worker = QueueWorker(database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now))
+    worker._heart.register()
+    sites = add_sites(database, MAX_BATCHES + 2)
+    ask(database, sites[:-1], request="large")
+    worker._turn()
+    assert len(carried) == MAX_BATCHES, "each has one site left, which may take an hour"
+    ask(database, sites[-1:], request="small")
+    worker._held_back_until = 0.0
+    worker._turn()
+    assert [item.operation.request for batch in carried[MAX_BATCHES:] for item in batch] == ["small"]
     LongCarrier.release.set()
     for thread in list(worker._batches):
         thread.join(30)
