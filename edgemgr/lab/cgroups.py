@@ -28,7 +28,7 @@ def make_groups(name: str) -> list[Path]:
         return [_make_group(hierarchy, kind, name) for hierarchy, kind in _hierarchies()]
 
 
-def remove_groups(name: str, *, within_s: float = 5.0) -> None:
+def remove_groups(name: str, *, within_s: float = 30.0) -> None:
     """Remove the group of that name everywhere, once its processes have ended.
 
     Raises:
