@@ -56,6 +56,12 @@ GATHER_S = 4.0
 COMPLAIN_S = 30.0
 
 
+def hands_are_full(open_sites: Sequence[int], batch_size: int) -> bool:
+    """Whether a worker whose batches have so many sites left begins no other for requests that it serves already."""
+    busy = [left for left in open_sites if left > LINGERING]
+    return len(open_sites) >= MAX_BATCHES or (len(busy) >= MAX_BUSY and sum(busy) >= batch_size)
+
+
 @dataclass
 class QueueWorker:
     """One worker of this process. `run` blocks until `stop` is set and everything under way has ended."""
@@ -143,7 +149,8 @@ class QueueWorker:
 
     def _claim(self) -> None:
         while len(self._batches) < MAX_BATCHES + NEWCOMERS_BATCHES and self.clock.steady() >= self._held_back_until:
-            is_full = self._is_busy() or self._gathers()
+            open_sites = [carrier.open_sites for carrier in self._batches.values()]
+            is_full = hands_are_full(open_sites, self.settings.batch_size) or self._gathers()
             name = f"b{secrets.token_hex(4)}"
             limit = min(NEWCOMERS, self.settings.batch_size) if is_full else self.settings.batch_size
             lease = self._heart.lease
@@ -156,12 +163,6 @@ class QueueWorker:
             self._begin(self._batches, lease, name, claimed)
             if not is_full:
                 self._gathers_until = self.clock.steady() + GATHER_S
-
-    def _is_busy(self) -> bool:
-        if len(self._batches) >= MAX_BATCHES:
-            return True
-        busy = [left for carrier in self._batches.values() if (left := carrier.open_sites) > LINGERING]
-        return len(busy) >= MAX_BUSY and sum(busy) >= self.settings.batch_size
 
     def _gathers(self) -> bool:
         return self.clock.steady() < self._gathers_until and not slots_of(self.settings.forks).is_idle()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from edgemgr.settings import Settings
 from edgemgr.store.claim import Claimed
 from edgemgr.store.database import Database
 from edgemgr.vault.vault import Vault
+
+MakeWorker = Callable[..., QueueWorker]
 
 
 class LongCarrier:
@@ -44,23 +47,38 @@ class Steady:
 
 
 @pytest.fixture
-def carried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Claimed]]]:
+def carried(monkeypatch: pytest.MonkeyPatch) -> list[list[Claimed]]:
     monkeypatch.setattr(worker_module, "Carrier", LongCarrier)
     LongCarrier.release.clear()
     LongCarrier.batches.clear()
-    yield LongCarrier.batches
+    return LongCarrier.batches
+
+
+@pytest.fixture
+def make_worker(database: Database, carried: list[list[Claimed]]) -> Iterator[MakeWorker]:
+    """A registered worker; its batches are ended behind the test."""
+    made: list[QueueWorker] = []
+
+    def make(settings: Settings, steady: Callable[[], float] = time.monotonic) -> QueueWorker:
+        clock = QueueClock(wall=utc_now, steady=steady)
+        worker = QueueWorker(database, Vault(bytes(32)), settings, threading.Event(), clock)
+        worker._heart.register()
+        made.append(worker)
+        return worker
+
+    yield make
     LongCarrier.release.set()
+    for worker in made:
+        for thread in list(worker._batches):
+            thread.join(30)
 
 
 def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
-    database: Database, settings: Settings, carried: list[list[Claimed]]
+    database: Database, settings: Settings, carried: list[list[Claimed]], make_worker: MakeWorker
 ) -> None:
     steady = Steady()
     settings = settings.model_copy(update={"batch_size": 20})
-    worker = QueueWorker(
-        database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now, steady=steady)
-    )
-    worker._heart.register()
+    worker = make_worker(settings, steady)
     sites = add_sites(database, 20 * MAX_BUSY + 30)
     ask(database, sites[:-1], request="large")
     worker._turn()
@@ -72,17 +90,13 @@ def test_who_asks_for_one_site_need_not_wait_until_hundreds_of_others_are_done(
     worker._turn()
     assert [item.operation.request for batch in carried[MAX_BUSY:] for item in batch] == ["small"]
     assert len(carried[MAX_BUSY]) <= NEWCOMERS
-    LongCarrier.release.set()
-    for thread in list(worker._batches):
-        thread.join(30)
 
 
 def test_the_next_batch_is_begun_before_the_others_have_ended(
-    database: Database, settings: Settings, carried: list[list[Claimed]]
+    database: Database, settings: Settings, carried: list[list[Claimed]], make_worker: MakeWorker
 ) -> None:
     settings = settings.model_copy(update={"batch_size": 20})
-    worker = QueueWorker(database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now))
-    worker._heart.register()
+    worker = make_worker(settings)
     ask(database, add_sites(database, 20 * MAX_BUSY + 10), request="large")
     worker._turn()
     assert [len(batch) for batch in carried] == [20] * MAX_BUSY
@@ -92,17 +106,13 @@ def test_the_next_batch_is_begun_before_the_others_have_ended(
         worker._held_back_until = 0.0
         worker._turn()
         assert len(carried) == batches, f"{left} sites of each are left"
-    LongCarrier.release.set()
-    for thread in list(worker._batches):
-        thread.join(30)
 
 
 def test_batches_that_linger_stop_the_next_but_not_who_is_new(
-    database: Database, settings: Settings, carried: list[list[Claimed]]
+    database: Database, settings: Settings, carried: list[list[Claimed]], make_worker: MakeWorker
 ) -> None:
     settings = settings.model_copy(update={"batch_size": 1})
-    worker = QueueWorker(database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now))
-    worker._heart.register()
+    worker = make_worker(settings)
     sites = add_sites(database, MAX_BATCHES + 2)
     ask(database, sites[:-1], request="large")
     worker._turn()
@@ -111,19 +121,13 @@ def test_batches_that_linger_stop_the_next_but_not_who_is_new(
     worker._held_back_until = 0.0
     worker._turn()
     assert [item.operation.request for batch in carried[MAX_BATCHES:] for item in batch] == ["small"]
-    LongCarrier.release.set()
-    for thread in list(worker._batches):
-        thread.join(30)
 
 
 def test_sites_that_come_back_while_others_are_at_work_gather_and_who_is_new_does_not_wait(
-    database: Database, settings: Settings, carried: list[list[Claimed]]
+    database: Database, settings: Settings, carried: list[list[Claimed]], make_worker: MakeWorker
 ) -> None:
     steady = Steady()
-    worker = QueueWorker(
-        database, Vault(bytes(32)), settings, threading.Event(), QueueClock(wall=utc_now, steady=steady)
-    )
-    worker._heart.register()
+    worker = make_worker(settings, steady)
     sites = add_sites(database, 5)
     slots = slots_of(settings.forks)
     forks = slots.take(lambda: settings.forks, lambda: False)  # a process is at work, on sites of somebody else
@@ -145,6 +149,3 @@ def test_sites_that_come_back_while_others_are_at_work_gather_and_who_is_new_doe
         slots.give_back(forks + PROCESS)
     worker._turn()
     assert len(carried[3]) == 1, "nothing is at work any more: at once"
-    LongCarrier.release.set()
-    for thread in list(worker._batches):
-        thread.join(30)

@@ -20,7 +20,7 @@ from edgemgr.model.site import Site
 from edgemgr.queue.duties import LOOK_S
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.queue.watch import PROBE_TIMEOUT_S, Watch
-from edgemgr.queue.worker import GATHER_S, LINGERING, MAX_BATCHES, MAX_BUSY, POLL_S
+from edgemgr.queue.worker import GATHER_S, POLL_S, hands_are_full
 from edgemgr.settings import Settings
 from edgemgr.store.claim import anything_ready, claim
 from edgemgr.store.database import Database
@@ -93,7 +93,7 @@ class SimulatedFleet:
 
     def _poll(self) -> None:
         self._claims = [each for each in self._claims if each.open]
-        while len(self._claims) < MAX_BATCHES and not self._is_busy():
+        while not hands_are_full([each.open for each in self._claims], self._settings.batch_size):
             if self.now_s < self._gathers_until and not self._forks.is_idle:
                 break
             items = self._claim()
@@ -103,10 +103,6 @@ class SimulatedFleet:
             self.attempts += len(items)
             self._claims.append(self._forks.carry(items))
         self.at(self.now_s + POLL_S, self._poll)
-
-    def _is_busy(self) -> bool:
-        busy = [each.open for each in self._claims if each.open > LINGERING]
-        return len(busy) >= MAX_BUSY and sum(busy) >= self._settings.batch_size
 
     def _claim(self) -> list[tuple[int, int]]:
         with self._database.read() as session:
