@@ -28,10 +28,12 @@ class LongCarrier:
 
     release = threading.Event()
     batches: list[list[Claimed]] = []  # noqa: RUF012 - emptied by the fixture
+    made: list[LongCarrier] = []  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self, _database: Database, _vault: Any, _settings: Settings, claimed: list[Claimed], **_: Any) -> None:
         self.open_sites = len(claimed)
         self.batches.append(list(claimed))
+        self.made.append(self)
 
     def carry(self, _name: str) -> None:
         self.release.wait(30)
@@ -51,6 +53,7 @@ def carried(monkeypatch: pytest.MonkeyPatch) -> list[list[Claimed]]:
     monkeypatch.setattr(worker_module, "Carrier", LongCarrier)
     LongCarrier.release.clear()
     LongCarrier.batches.clear()
+    LongCarrier.made.clear()
     return LongCarrier.batches
 
 
@@ -101,8 +104,8 @@ def test_the_next_batch_is_begun_before_the_others_have_ended(
     worker._turn()
     assert [len(batch) for batch in carried] == [20] * MAX_BUSY
     for left, batches in ((10, MAX_BUSY), (9, MAX_BUSY + 1)):
-        for carrier in worker._batches.values():
-            carrier.open_sites = left  # type: ignore[misc]
+        for carrier in LongCarrier.made:
+            carrier.open_sites = left
         worker._held_back_until = 0.0
         worker._turn()
         assert len(carried) == batches, f"{left} sites of each are left"
