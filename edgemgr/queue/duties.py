@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from edgemgr.errors import StoreError
@@ -29,26 +29,38 @@ logger = logging.getLogger(__name__)
 
 #: How often it looks for what is due, seconds.
 LOOK_S = 0.5
+#: How often it takes in which sites have answered: they wait for nothing else.
+TAKE_IN_S = 0.1
 #: How often the backups of removed sites are looked for, seconds.
 STORE_SWEEP_S = 3600.0
 
 
 @dataclass
 class Duties:
-    """The rounds of the first worker. Another worker takes over when it is gone: each looks by itself."""
+    """The rounds of the first worker. Another worker takes over when it is gone: each looks by itself.
+
+    `woke` is set when a site is back for which something waits.
+    """
 
     database: Database
     settings: Settings
     clock: QueueClock
     heart: Heart
+    woke: threading.Event = field(default_factory=threading.Event)
 
     def run(self, ended: threading.Event) -> None:
         """Do what is due, as long as this worker is the first, until the event is set."""
         watch = Watch(self.database, self.settings)
+
+        def tell(woken: int) -> None:
+            if woken:
+                self.woke.set()
+
         retention = Retention(self.database, self.settings, self.clock)
         logs = LogSweep(self.database, self.settings.log_dir)  # of this machine, which may have no first worker
         rounds: Sequence[tuple[Every, Callable[[], object]]] = (
-            (Every(LOOK_S), lambda: watch.round(self.clock.now())),
+            (Every(TAKE_IN_S), lambda: tell(watch.take_in(self.clock.now()))),
+            (Every(LOOK_S), lambda: tell(watch.round(self.clock.now()))),
             (Every(10.0), lambda: watch.refresh(self.clock.now())),
             (Every(10.0), lambda: reaper.expire(self.database, self.clock)),
             (Every(10.0), lambda: reaper.clip_pauses(self.database, self.clock)),
@@ -60,7 +72,7 @@ class Duties:
             ),
         )
         every_log_sweep, every_store_sweep = Every(2.0), Every(STORE_SWEEP_S)
-        while not ended.wait(LOOK_S):
+        while not ended.wait(TAKE_IN_S):
             if every_log_sweep.is_due():
                 _safely(logs.turn)
             if every_store_sweep.is_due():

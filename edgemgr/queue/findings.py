@@ -28,30 +28,42 @@ class Findings:
         self._tried: dict[int, datetime] = {}  #: site → when it was tried last, not written yet
         self._wrote_at = -math.inf
 
-    def write(self, back: Sequence[Tried], missed: Sequence[Tried], now: datetime) -> int:
-        """Wake what waits for the sites that are back, note why the others are not; returns how many were woken.
+    def wake(self, back: Sequence[Tried], now: datetime) -> int:
+        """Wake what waits for the sites that are back; returns how many operations were woken.
 
         Raises:
             StoreError: the database cannot be used; nothing was written.
         """
-        new = [tried for tried in missed if _is_news(tried)]
-        self._tried.update((tried.contact.site_id, now) for tried in missed)
-        if not back and not new:
+        if not back:
             return 0
         # One kind of row in a transaction: a settling attempt locks its site, its operation and its cluster, in that
         # order, and two that wait for each other would end one of them.
         with self._database.write() as session:
-            note_findings(session, [Finding(t.contact.site_id, _code(t), _text(t)) for t in new])
             woken = operations.wake(session, [tried.contact.site_id for tried in back], now=now)
+        # That a jump host answers says nothing of the site behind it.
+        answers = [Contacted(t.contact.site_id, t.contact.name) for t in back if not t.contact.is_jump]
         with self._database.write() as session:
-            # That a jump host answers says nothing of the site behind it.
-            answers = [Contacted(t.contact.site_id, t.contact.name) for t in back if not t.contact.is_jump]
+            note_contacts(session, answers, (), now=now)
+        return woken
+
+    def note_missed(self, missed: Sequence[Tried], now: datetime) -> None:
+        """Note why sites did not answer, or answered wrongly.
+
+        Raises:
+            StoreError: the database cannot be used; what was found is found again.
+        """
+        self._tried.update((tried.contact.site_id, now) for tried in missed)
+        new = [tried for tried in missed if _is_news(tried)]
+        if not new:
+            return
+        with self._database.write() as session:
+            note_findings(session, [Finding(t.contact.site_id, _code(t), _text(t)) for t in new])
+        with self._database.write() as session:
             silent = [Contacted(t.contact.site_id, t.contact.name, _text(t)) for t in new]
-            note_contacts(session, answers, silent, now=now)
+            note_contacts(session, (), silent, now=now)
         for tried in new:
             if tried.probe.shown is not None and not tried.contact.is_jump:
                 self._stop(tried.contact.site_id, tried.probe.shown)
-        return woken
 
     def _stop(self, site_id: int, shown: str) -> None:
         """Another key than the pinned one stops the site for everybody."""

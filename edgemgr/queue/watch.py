@@ -62,6 +62,7 @@ class Watch:
             KeyChecker[Endpoint](settings.connect_timeout_s) if checking is None else checking,
         )
         self._findings = Findings(database)
+        self._missed: list[Tried] = []  #: of tries that found nothing, until the next round
         self._mark: tuple[int, ...] | None = None  #: of the sites that are on the agenda; None: they are read anew
         self._looked_at = self._read_at = -math.inf
 
@@ -77,8 +78,33 @@ class Watch:
         clock_s = time.monotonic() if clock_s is None else clock_s
         self._look(clock_s)
         self._begin(now, clock_s)
-        woken = self._end(now, clock_s)
+        woken = self.take_in(now, clock_s)
+        missed, self._missed = self._missed, []
+        self._findings.note_missed([each for each in missed if self._agenda.of(each.contact.site_id)], now)
         self._findings.write_tried(clock_s)
+        return woken
+
+    def take_in(self, now: datetime | None = None, clock_s: float | None = None) -> int:
+        """Wake who is back, as far as is known by now; costs next to nothing, so that it need not wait for a round.
+
+        Times, what is returned and what is raised are those of `round`.
+        """
+        now = now or utc_now()
+        clock_s = time.monotonic() if clock_s is None else clock_s
+        back: list[Tried] = []
+        for tried in self._tries.ended(lambda contact: self._may_wake(contact, clock_s)):
+            due = self._agenda.of(tried.contact.site_id)
+            if due is None:  # an attempt has taken it up, or nothing is wanted any more
+                continue
+            if tried.probe.verdict is ProbeVerdict.REACHABLE:
+                if tried.is_proven and self._may_wake(tried.contact, clock_s):
+                    back.append(tried)
+            elif tried.probe.verdict is not ProbeVerdict.NOT_TRIED:
+                due.note_missed(is_silent=not tried.probe.answers, is_wrong=tried.is_proven)
+                self._missed.append(tried)
+            self._agenda.put_back(tried.contact.site_id, self._next_at(tried.contact, due, clock_s))
+        woken = self._findings.wake(back, now)
+        self._forget({tried.contact.site_id for tried in back})
         return woken
 
     def refresh(self, now: datetime | None = None) -> int:
@@ -122,24 +148,6 @@ class Watch:
                 known.away_since = clock_s - max(0.0, (now - contact.since).total_seconds())
             self._tries.begin(contact)
         self._forget(set(due) - {contact.site_id for contact in found})
-
-    def _end(self, now: datetime, clock_s: float) -> int:
-        back: list[Tried] = []
-        missed: list[Tried] = []
-        for tried in self._tries.ended(lambda contact: self._may_wake(contact, clock_s)):
-            due = self._agenda.of(tried.contact.site_id)
-            if due is None:  # an attempt has taken it up, or nothing is wanted any more
-                continue
-            if tried.probe.verdict is ProbeVerdict.REACHABLE:
-                if tried.is_proven and self._may_wake(tried.contact, clock_s):
-                    back.append(tried)
-            elif tried.probe.verdict is not ProbeVerdict.NOT_TRIED:
-                due.note_missed(is_silent=not tried.probe.answers, is_wrong=tried.is_proven)
-                missed.append(tried)
-            self._agenda.put_back(tried.contact.site_id, self._next_at(tried.contact, due, clock_s))
-        woken = self._findings.write(back, missed, now)
-        self._forget({tried.contact.site_id for tried in back})
-        return woken
 
     def _may_wake(self, contact: Contact, clock_s: float) -> bool:
         """Whether a site that greets is served now.

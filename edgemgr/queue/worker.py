@@ -34,7 +34,7 @@ from edgemgr.vault.vault import Vault
 
 logger = logging.getLogger(__name__)
 
-#: How often a worker looks for work, seconds. A look is one indexed read.
+#: How often a worker looks for work, seconds, if nothing calls it earlier. A look is one indexed read.
 POLL_S = 0.5
 #: How long it waits after a claim that found nothing it may begin: limits and zones hold back what is ready.
 HELD_BACK_S = 2.0
@@ -73,6 +73,7 @@ class QueueWorker:
     clock: QueueClock = field(default_factory=QueueClock)
     _batches: dict[threading.Thread, Carrier] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
+    _woke: threading.Event = field(default_factory=threading.Event)  #: the watch has found a site
     _heart: Heart = field(init=False)
     _results: Results = field(init=False)
     _held_back_until: float = 0.0
@@ -93,7 +94,7 @@ class QueueWorker:
         """
         workspace.sweep(self.settings)
         self._heart.register()
-        duties = Duties(self.database, self.settings, self.clock, self._heart)
+        duties = Duties(self.database, self.settings, self.clock, self._heart, self._woke)
         threads = [
             threading.Thread(target=self._beat, name="heart", daemon=True),
             threading.Thread(target=duties.run, args=(self._ended,), name="duties", daemon=True),
@@ -102,7 +103,8 @@ class QueueWorker:
             thread.start()
         while not self.stop.is_set() or self._batches or self._transfers:
             self._patiently(self._turn)
-            time.sleep(POLL_S)
+            self._woke.wait(POLL_S)
+            self._woke.clear()
         self._store_the_rest()
         self._ended.set()
         for thread in threads:  # before we sign off: a late beat would have us registered anew

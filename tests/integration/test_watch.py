@@ -54,6 +54,11 @@ class Links:
         else:
             self._ended.append((key, self.answers.get(address, DARK)))
 
+    def answer_late(self, address: str, answer: Probe) -> None:
+        """End a probe that hangs; the site has no pinned key."""
+        self._under_way -= 1
+        self._ended.append(((address, 22, None), answer))
+
     def poll(self) -> Sequence[tuple[Endpoint, Probe]]:
         ended, self._ended = self._ended, []
         return ended
@@ -158,6 +163,17 @@ def test_all_that_waits_for_a_site_is_woken_within_seconds_of_its_answer(play: P
     with play.database.read() as session:
         assert cluster_of(session).reachability == Reachability.REACHABLE
     assert events_of(play, Reason.SITE_BACK) == ["answers again"]
+
+
+def test_a_site_that_answers_between_two_rounds_does_not_wait_for_the_next(play: Play) -> None:
+    owe(play, Site(name="site-1", address="10.0.0.1"))
+    play.pass_by(60, step_s=1)
+    play.links.hanging.add("10.0.0.1")
+    play.pass_by(4)
+    assert len(play.links.asked) > 1
+    play.links.answer_late("10.0.0.1", UP)
+    assert play.watch.take_in(START + timedelta(seconds=play.now_s), play.now_s) == 1
+    assert waits_for(play) == WaitingFor.TURN
 
 
 def test_a_site_whose_probe_hangs_holds_up_no_other_and_is_not_probed_again(play: Play) -> None:

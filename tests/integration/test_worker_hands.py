@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests_support.appliance import until
 from tests_support.queue_requests import add_sites, ask
 
 from edgemgr.model.timestamp import utc_now
@@ -152,3 +153,35 @@ def test_sites_that_come_back_while_others_are_at_work_gather_and_who_is_new_doe
         slots.give_back(forks + PROCESS)
     worker._turn()
     assert len(carried[3]) == 1, "nothing is at work any more: at once"
+
+
+def test_a_site_that_the_watch_has_found_does_not_wait_for_the_workers_next_look(
+    database: Database,
+    settings: Settings,
+    carried: list[list[Claimed]],
+    make_worker: MakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "POLL_S", 60.0)
+    worker = make_worker(settings)
+    site_ids = add_sites(database, 1)
+    looked = threading.Event()
+    turn = worker._turn
+    monkeypatch.setattr(worker, "_turn", lambda: (turn(), looked.set()))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        assert looked.wait(30)
+        assert not carried
+        ask(database, site_ids, request="one")
+        worker._woke.set()
+        until("it is carried", lambda: bool(carried), 30)
+    finally:
+        LongCarrier.release.set()
+        worker.stop.set()
+        for _ in range(300):
+            worker._woke.set()
+            thread.join(0.1)
+            if not thread.is_alive():
+                break
+    assert not thread.is_alive()

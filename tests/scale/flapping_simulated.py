@@ -17,7 +17,7 @@ from sqlmodel import select
 
 from edgemgr.model.attempt import AttemptResult, Outcome
 from edgemgr.model.site import Site
-from edgemgr.queue.duties import LOOK_S
+from edgemgr.queue.duties import LOOK_S, TAKE_IN_S
 from edgemgr.queue.settle import settle_attempt
 from edgemgr.queue.watch import PROBE_TIMEOUT_S, Watch
 from edgemgr.queue.worker import GATHER_S, POLL_S, hands_are_full
@@ -59,6 +59,7 @@ class SimulatedFleet:
         """
         self.at(0.0, self._poll)
         self.at(0.0, self._look)
+        self.at(0.0, self._take_in)
         while len(self.done_s) < self._count:
             self.now_s, _, action = heapq.heappop(self._agenda)
             assert self.now_s < until_s, f"{len(self.done_s)} of {self._count} sites are done after {until_s} s"
@@ -88,10 +89,20 @@ class SimulatedFleet:
         return START + timedelta(seconds=self.now_s)
 
     def _look(self) -> None:
-        self._watch.round(self._now, clock_s=self.now_s)
+        if self._watch.round(self._now, clock_s=self.now_s):
+            self._turn()
         self.at(self.now_s + LOOK_S, self._look)
 
+    def _take_in(self) -> None:
+        if self._watch.take_in(self._now, clock_s=self.now_s):
+            self._turn()
+        self.at(self.now_s + TAKE_IN_S, self._take_in)
+
     def _poll(self) -> None:
+        self._turn()
+        self.at(self.now_s + POLL_S, self._poll)
+
+    def _turn(self) -> None:
         self._claims = [each for each in self._claims if each.open]
         while not hands_are_full([each.open for each in self._claims], self._settings.batch_size):
             if self.now_s < self._gathers_until and not self._forks.is_idle:
@@ -102,7 +113,6 @@ class SimulatedFleet:
             self._gathers_until = self.now_s + GATHER_S
             self.attempts += len(items)
             self._claims.append(self._forks.carry(items))
-        self.at(self.now_s + POLL_S, self._poll)
 
     def _claim(self) -> list[tuple[int, int]]:
         with self._database.read() as session:
