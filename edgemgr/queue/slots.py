@@ -58,12 +58,17 @@ class Slots:
                 self._changed.wait(_LOOK_S)
 
     def enough(self, most: int) -> int:
-        """For how many sites a process begins at once, of the most that one is given: for fewer while all is idle.
+        """For how many sites a process begins at once, of the most that one is given.
 
-        The first go with the first logins, which come to a dozen at once. While others are at work more can gather.
-        Small processes would follow each other for ever, at half a second of CPU each.
+        While all is idle, for those of the first logins, which come to a dozen at once. For as many as it has forks at
+        least, when those are free: they would lie idle while more gather. Else for the most: small processes would
+        follow each other for ever, at half a second of CPU each.
         """
-        return most // 8 if self.is_idle() else most
+        with self._changed:
+            if self._free >= PROCESS + self._forks:
+                return most // 8
+            least = self._least(most)
+            return least - PROCESS if self._free >= least else most
 
     def is_idle(self) -> bool:
         """A process of full size could begin at once."""

@@ -26,12 +26,14 @@ def test_beside_a_full_process_a_small_one_has_room_and_a_second_full_one_has_no
     assert slots.take(lambda: 1, at_once) == 0
 
 
-def test_fewer_sites_are_enough_only_while_nothing_is_carried() -> None:
+def test_as_many_sites_are_enough_as_there_are_forks_for() -> None:
     slots = Slots(20)
     slots.take(lambda: 1, never)
     assert slots.enough(100) == 12, "one site beside does not count"
     held = Held(slots, slots.take(lambda: 20, never), 20)
-    assert slots.enough(100) == 100
+    assert slots.enough(100) == 100, "a process would have too few forks"
+    held.settled(12)
+    assert slots.enough(100) == 15, "the least that one is given is free"
     held.close()
     assert slots.enough(100) == 12
 
