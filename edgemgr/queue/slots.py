@@ -49,7 +49,7 @@ class Slots:
             while True:
                 sites = count()
                 free = self._free + (self._reserve if time.monotonic() - since >= patience_s else 0)
-                if free >= self._least(sites):
+                if free >= PROCESS + self._least(sites):
                     forks = min(sites, self._forks, free - PROCESS)
                     self._free -= forks + PROCESS
                     return forks
@@ -65,10 +65,10 @@ class Slots:
         follow each other for ever, at half a second of CPU each.
         """
         with self._changed:
-            if self._free >= PROCESS + self._forks:
+            if self.is_idle():
                 return most // 8
             least = self._least(most)
-            return least - PROCESS if self._free >= least else most
+            return least if self._free >= PROCESS + least else most
 
     def is_idle(self) -> bool:
         """A process of full size could begin at once."""
@@ -78,7 +78,7 @@ class Slots:
     def has_room(self) -> bool:
         """A further process for many sites could begin, if need be from the reserve."""
         with self._changed:
-            return self._free + self._reserve >= self._least(self._forks)
+            return self._free + self._reserve >= PROCESS + self._least(self._forks)
 
     def give_back(self, count: int) -> None:
         """Free some of them."""
@@ -87,7 +87,8 @@ class Slots:
             self._changed.notify_all()
 
     def _least(self, sites: int) -> int:
-        return PROCESS + min(sites, max(1, self._forks * 3 // 4))
+        """The fewest forks that a process for so many sites is given."""
+        return min(sites, max(1, self._forks * 3 // 4))
 
 
 class Held:

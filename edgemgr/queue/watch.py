@@ -80,6 +80,7 @@ class Watch:
         self._begin(now, clock_s)
         woken = self.take_in(now, clock_s)
         missed, self._missed = self._missed, []
+        # Who is not on the agenda any more was back meanwhile, or an attempt has taken it up.
         self._findings.note_missed([each for each in missed if self._agenda.of(each.contact.site_id)], now)
         self._findings.write_tried(clock_s)
         return woken

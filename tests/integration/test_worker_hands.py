@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests_support.appliance import until
@@ -28,8 +28,8 @@ class LongCarrier:
     """Stands for a carrier whose sites take for ever; what it was given is what the test looks at."""
 
     release = threading.Event()
-    batches: list[list[Claimed]] = []  # noqa: RUF012 - emptied by the fixture
-    made: list[LongCarrier] = []  # noqa: RUF012 - emptied by the fixture
+    batches: ClassVar[list[list[Claimed]]] = []
+    made: ClassVar[list[LongCarrier]] = []
 
     def __init__(self, _database: Database, _vault: Any, _settings: Settings, claimed: list[Claimed], **_: Any) -> None:
         self.open_sites = len(claimed)
