@@ -21,6 +21,7 @@ from edgemgr.queue.arrivals import Arrivals
 from edgemgr.queue.direct import carry_out
 from edgemgr.queue.errand import Errand
 from edgemgr.queue.fault import internal_fault, result_of
+from edgemgr.queue.lives import lives
 from edgemgr.queue.play import Player
 from edgemgr.queue.restoring import bring_backup
 from edgemgr.queue.slots import slots_of
@@ -131,8 +132,8 @@ class Carrier:
         try:
             with turn():
                 target = open_target(self.database, self.vault, self.settings, item.operation.site_id)
-                if spec_of(item.operation.kind).has_playbook and target.answers_in_s is None:
-                    target = require_life(target, timeout_s=self.settings.connect_timeout_s)
+                if spec_of(item.operation.kind).has_playbook:
+                    target = self._alive(target)
             over = self._bring_ahead(self._errand(item, target))
             if over is not None:
                 self._settle(attempt_id, over)
@@ -148,6 +149,16 @@ class Carrier:
         else:
             return target
         return None
+
+    def _alive(self, target: Target) -> Target:
+        """The target with the time that a word over a connection takes; asked for one unless it gave one lately."""
+        heard = lives()
+        if target.answers_in_s is None:
+            if (known := heard.recall(target)) is not None:
+                return known
+            target = require_life(target, timeout_s=self.settings.connect_timeout_s)
+        heard.note(target)
+        return target
 
     def _bring_ahead(self, errand: Errand) -> AttemptResult | None:
         """Bring what the playbook needs there by a road of its own; None: the playbook may begin."""

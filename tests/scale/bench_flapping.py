@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from statistics import harmonic_mean
 from typing import Any
 
 from bench_queue import sqlite_database
@@ -21,9 +22,10 @@ from edgemgr.model.operation import OperationKind
 from edgemgr.queue.arrivals import ANSWER_GAP_S
 from edgemgr.settings import Settings
 
-#: Several claims of steady sites: of a single one all have been entered before many are done, and the rest looks faster
-#: than this machine can go on.
-LAB_SITES, STEADY_SITES = 1_000, 600
+LAB_SITES = 1_000
+#: Before the flapping ones, and as many after them: a machine is not as quick at one time as at another. Several claims
+#: each: of a single one all have been entered before many are done, and the rest looks faster than this machine goes.
+STEADY_SITES = 400
 SIMULATED_SITES, SIMULATED_STEADY = 10_000, 1_000
 LIMIT_S = 6 * 3600.0
 SHORTEST_S = 0.2  #: no site is carried in less, whatever the clock says
@@ -36,16 +38,20 @@ def measure(*, quick: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"flapping": {**asdict(flapping), "duty": flapping.duty}, "quality": asdict(quality)}
     if quick:
         return {**found, "simulated": _simulate(flapping, 5.0, 1.0, sites=300, steady=100)}
-    with flapping_fleet(1 + STEADY_SITES + LAB_SITES, quality, flapping, is_faked=True) as fleet:
+    with flapping_fleet(1 + 2 * STEADY_SITES + LAB_SITES, quality, flapping, is_faked=True) as fleet:
         first, again = fleet.bootstrap(1, is_flapping=False, times=2).attempts
         takes_s = first.finished_s - first.started_s
         alone_s = max(SHORTEST_S, again.finished_s - again.started_s - ANSWER_GAP_S - START_S)
-        rate = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
-        say(f"steady links: {takes_s:.1f} s for a site alone, {rate * 60:.0f} sites/min; now {LAB_SITES} flapping ones")
+        before = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
+        say(f"{takes_s:.1f} s for a site alone, {before * 60:.0f} sites/min; now {LAB_SITES} flapping ones")
         flapped = fleet.bootstrap(LAB_SITES, is_flapping=True)
+        say(f"flapping links: {flapped.wall_s / 60:.1f} min; now {STEADY_SITES} sites over steady links once more")
+        after = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
+    rate = harmonic_mean([before, after])
+    say(f"steady links: {after * 60:.0f} sites/min afterwards")
     links = [Link(flapping, site) for site in flapped.done]
     curves = _curves(list(flapped.done.values()), links, rate, takes_s, asked_s=flapped.asked_s)
-    found["lab"] = {**curves, "steady_sites": STEADY_SITES, **_account(flapped)}
+    found["lab"] = {**curves, "rates_per_s": [before, after], "steady_sites": STEADY_SITES, **_account(flapped)}
     simulated = _simulate(flapping, rate, alone_s, sites=SIMULATED_SITES, steady=SIMULATED_STEADY)
     return {**found, "simulated": simulated}
 

@@ -1,8 +1,8 @@
 """A flapping fleet of light lab sites: the installed edgemgr bootstraps them all over links that come and go.
 
-Two appliances, one after the other, on sites that none has seen before: a few sites over steady links, which gives the
-rate at which this machine bootstraps when nothing flaps, and then the fleet. All links are equally long, lossy and
-slow in both.
+One appliance after the other, on sites that none has seen before: some sites over steady links, which gives the rate at
+which this machine bootstraps when nothing flaps, the fleet, and as many over steady links again. All links are equally
+long, lossy and slow in each.
 """
 
 from __future__ import annotations

@@ -48,11 +48,13 @@ Every site's link is up for {flapping["mean_up_s"]:.0f} s and down for {flapping
 are asked for at once, and it goes on until all are bootstrapped.
 
 The theoretical best serves every site the moment it is up, as many a minute as the same machine does when no link flaps
-(measured in the same run, the first and the last tenth apart): it knows at every moment which links are up and for how
-long, and loses nothing to one that goes down in the middle. A site is done as long after it is served as one takes \
-that
-has all to itself ({takes}). Both count from the moment at which the sites are in the queue. Beside a best that needs \
-no time for a site, edgemgr takes on average
+(measured in the same run, in the lab before and after the flapping, the first and the last tenth apart): it knows at \
+every
+moment which links are up and for how long, and loses nothing to one that goes down in the middle. A site is done as \
+long
+after it is served as one takes that has all to itself ({takes}). Both count from the moment at which the sites are in \
+the
+queue. Beside a best that needs no time for a site, edgemgr takes on average
 {to_no_time} times as long. The worst point is that of the curve from its first tenth on: before, most of the time is
 what the first logins and the first Ansible process take to begin.
 
@@ -104,5 +106,6 @@ def _lab(lab: Mapping[str, Any], quality: Mapping[str, Any]) -> str:
   bootstrapping: a thousand real ones do not fit beside the appliance on this machine. {lab["attempts"]:,} attempts \
 ({outcomes}),
   {lab["cpu_s"] / lab["sites"]:.2f} s of the controller's CPU a site, peak memory {lab["memory_bytes"] / MIB:.0f} MiB. \
-The rate without flapping is that of {lab["steady_sites"]} other sites,
-  first login and all, over links that are equally long, lossy and slow."""
+The rate without flapping is that of {lab["steady_sites"]} other sites
+  before ({lab["rates_per_s"][0] * 60:.0f} a minute) and {lab["steady_sites"]} after \
+({lab["rates_per_s"][1] * 60:.0f}), first login and all, over links that are equally long, lossy and slow."""
