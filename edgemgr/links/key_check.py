@@ -1,6 +1,7 @@
 """Is it the right host? A key exchange with a host that greets, compared with the pinned key; no login, no secret.
 
-Costs some 3 ms of CPU each, so it is done once before a site is woken and not with every probe.
+Costs some 3 ms of CPU each, so it is done once before a site is woken and not with every probe. The connection to the
+right host is kept for the login (opened.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from edgemgr.errors import SiteError, SiteUnreachableError
-from edgemgr.links.host_keys import find, fingerprint, matches
+from edgemgr.links.host_keys import find, fingerprint, is_fingerprint, matches, types_for
+from edgemgr.links.opened import opened
 from edgemgr.links.probe_verdict import Probe, ProbeVerdict
 
 #: Key exchanges at the same time.
@@ -60,7 +62,7 @@ def check_key(address: str, port: int, pin: str, *, timeout_s: float) -> Probe:
     """Compare the key that a host shows with the pinned one."""
     began = time.monotonic()
     try:
-        shown = find(pin, address, port, timeout_s=timeout_s)
+        shown = _shown(address, port, pin, timeout_s)
     except SiteUnreachableError:
         verdict, detail = ProbeVerdict.SILENT, "it greets, but the key exchange does not come to an end"
     except SiteError as exc:  # no algorithm in common: an attempt will say so, and what to do about it
@@ -72,3 +74,17 @@ def check_key(address: str, port: int, pin: str, *, timeout_s: float) -> Probe:
             elapsed_s = time.monotonic() - began
             return Probe(ProbeVerdict.OTHER_KEY, f"shows another host key: {fingerprint(shown)}", elapsed_s, shown)
     return Probe(verdict, detail, time.monotonic() - began)
+
+
+def _shown(address: str, port: int, pin: str, timeout_s: float) -> str:
+    """The key that a login would be shown, or, where a fingerprint is pinned, the one that it stands for."""
+    from edgemgr.links.handshake import shake_hands, shown_key
+
+    key_types = types_for(pin)
+    transport = shake_hands(address, port, jump=None, key_types=key_types, timeout_s=timeout_s)
+    shown = shown_key(transport)
+    if matches(pin, shown):
+        opened().keep(address, port, key_types, transport)
+        return shown
+    transport.close()
+    return find(pin, address, port, timeout_s=timeout_s) if is_fingerprint(pin) else shown

@@ -15,6 +15,7 @@ from edgemgr.errors import SiteIdentityError, SiteLoginError, SiteUnreachableErr
 from edgemgr.links.connection import Connection
 from edgemgr.links.handshake import shake_hands, shown_key
 from edgemgr.links.host_keys import fingerprint, matches, types_for
+from edgemgr.links.opened import opened
 from edgemgr.model.secret import Secret
 from edgemgr.model.target import Jump, Target
 
@@ -59,9 +60,7 @@ def connect_as(
     jump = connect_jump(site.jump, jump_key or site.private_key, timeout_s=timeout_s) if site.jump else None
     transport: paramiko.Transport | None = None
     try:
-        transport = shake_hands(
-            site.address, site.port, jump=jump, key_types=types_for(site.host_key), timeout_s=timeout_s
-        )
+        transport = _way_to(site, jump, timeout_s)
         _check_identity(site, shown_key(transport))
         accepted = _log_in_as(transport, targets)
     except BaseException:
@@ -71,6 +70,15 @@ def connect_as(
             jump.close()
         raise
     return Connection(transport, site.name, jump=jump), accepted
+
+
+def _way_to(site: Target, jump: Connection | None, timeout_s: float) -> paramiko.Transport:
+    key_types = types_for(site.host_key)
+    transport = opened().take(site.address, site.port, key_types) if jump is None else None
+    if transport is None:
+        return shake_hands(site.address, site.port, jump=jump, key_types=key_types, timeout_s=timeout_s)
+    transport.auth_timeout = timeout_s
+    return transport
 
 
 def connect_jump(jump: Jump, private_key: Secret | None, *, timeout_s: float = 10.0) -> Connection:
