@@ -8,7 +8,7 @@ from statistics import harmonic_mean
 from typing import Any
 
 from bench_queue import sqlite_database
-from flapping_best import best_times, compare
+from flapping_best import Rate, best_times, compare
 from flapping_carrying import START_S, Carrying
 from flapping_fleet import Round, flapping_fleet
 from flapping_link import Flapping, Link, SteadyLink
@@ -47,12 +47,14 @@ def measure(*, quick: bool) -> dict[str, Any]:
         flapped = fleet.bootstrap(LAB_SITES, is_flapping=True)
         say(f"flapping links: {flapped.wall_s / 60:.1f} min; now {STEADY_SITES} sites over steady links once more")
         after = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
-    rate = harmonic_mean([before, after])
+    rate = Rate(before, after, flapped.wall_s)
     say(f"steady links: {after * 60:.0f} sites/min afterwards")
     links = [Link(flapping, site) for site in flapped.done]
     curves = _curves(list(flapped.done.values()), links, rate, takes_s, asked_s=flapped.asked_s)
-    found["lab"] = {**curves, "rates_per_s": [before, after], "steady_sites": STEADY_SITES, **_account(flapped)}
-    simulated = _simulate(flapping, rate, alone_s, sites=SIMULATED_SITES, steady=SIMULATED_STEADY)
+    found["lab"] = {**curves, "steady_sites": STEADY_SITES, **_account(flapped)}
+    simulated = _simulate(
+        flapping, harmonic_mean([before, after]), alone_s, sites=SIMULATED_SITES, steady=SIMULATED_STEADY
+    )
     return {**found, "simulated": simulated}
 
 
@@ -71,7 +73,7 @@ def _simulate(flapping: Flapping, rate: float, alone_s: float, *, sites: int, st
     flapped = _simulated_fleet([Link(flapping, number) for number in range(sites)], rate, alone_s)
     links = [Link(flapping, number) for number in range(sites)]
     return {
-        **_curves(list(flapped.done_s.values()), links, reached, ANSWER_GAP_S + START_S + alone_s),
+        **_curves(list(flapped.done_s.values()), links, Rate.steady(reached), ANSWER_GAP_S + START_S + alone_s),
         "alone_s": alone_s,
         "steady_sites": steady,
         "attempts": flapped.attempts,
@@ -91,14 +93,14 @@ def _simulated_fleet(links: Sequence[Link], rate: float, alone_s: float) -> Simu
 
 
 def _curves(
-    times_s: list[float], links: Sequence[Link], rate: float, takes_s: float, asked_s: float = 0.0
+    times_s: list[float], links: Sequence[Link], rate: Rate, takes_s: float, asked_s: float = 0.0
 ) -> dict[str, Any]:
     """Both curves from the moment on at which the sites were asked for."""
     done_s = [each - asked_s for each in times_s]
     best_s = best_times(links, rate, takes_s, asked_s=asked_s)
     return {
         "sites": len(done_s),
-        "rate_per_s": rate,
+        "rates_per_s": [rate.before_per_s, rate.after_per_s],
         "takes_s": takes_s,
         "ratios": compare(done_s, best_s),
         "ratios_to_no_time": compare(done_s, best_times(links, rate, asked_s=asked_s)),
