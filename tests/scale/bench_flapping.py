@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from statistics import harmonic_mean
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, harmonic_mean, median
 from typing import Any
 
 from bench_queue import sqlite_database
-from flapping_best import Rate, best_times, compare
+from flapping_best import best_times, compare
 from flapping_carrying import START_S, Carrying
-from flapping_fleet import Round, flapping_fleet
+from flapping_fleet import FlappingFleet, Round, flapping_fleet
 from flapping_link import Flapping, Link, SteadyLink
 from flapping_simulated import START, SimulatedFleet
 from fleet_links import LinkQuality
@@ -42,20 +42,51 @@ def measure(*, quick: bool) -> dict[str, Any]:
         first, again = fleet.bootstrap(1, is_flapping=False, times=2).attempts
         takes_s = first.finished_s - first.started_s
         alone_s = max(SHORTEST_S, again.finished_s - again.started_s - ANSWER_GAP_S - START_S)
-        before = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
-        say(f"{takes_s:.1f} s for a site alone, {before * 60:.0f} sites/min; now {LAB_SITES} flapping ones")
+        before = _steady(fleet)
+        say(f"{takes_s:.1f} s for a site alone, {before.rate * 60:.0f} sites/min; now {LAB_SITES} flapping ones")
         flapped = fleet.bootstrap(LAB_SITES, is_flapping=True)
         say(f"flapping links: {flapped.wall_s / 60:.1f} min; now {STEADY_SITES} sites over steady links once more")
-        after = steady_rate(fleet.bootstrap(STEADY_SITES, is_flapping=False).done.values())
-    rate = Rate(before, after, flapped.wall_s)
-    say(f"steady links: {after * 60:.0f} sites/min afterwards")
+        after = _steady(fleet)
+    say(f"steady links: {after.rate * 60:.0f} sites/min afterwards")
     links = [Link(flapping, site) for site in flapped.done]
-    curves = _curves(list(flapped.done.values()), links, rate, takes_s, asked_s=flapped.asked_s)
-    found["lab"] = {**curves, "steady_sites": STEADY_SITES, **_account(flapped)}
-    simulated = _simulate(
-        flapping, harmonic_mean([before, after]), alone_s, sites=SIMULATED_SITES, steady=SIMULATED_STEADY
+    work = fmean([before.work, after.work])
+    curves = _curves(
+        list(flapped.done.values()),
+        links,
+        lambda at_s: work / flapped.costs.at(at_s),
+        takes_s,
+        asked_s=flapped.asked_s,
     )
+    found["lab"] = {
+        **curves,
+        "rate_per_s": work / median(cost for _, cost in flapped.costs.samples),
+        "steady": [asdict(before), asdict(after)],
+        "steady_sites": STEADY_SITES,
+        "fault_us": [round(cost, 2) for _, cost in flapped.costs.samples],
+        **_account(flapped),
+    }
+    rate = harmonic_mean([before.rate, after.rate])
+    simulated = _simulate(flapping, rate, alone_s, sites=SIMULATED_SITES, steady=SIMULATED_STEADY)
     return {**found, "simulated": simulated}
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What a round over steady links came to."""
+
+    rate: float  #: sites a second
+    fault_us: float  #: what a page fault cost meanwhile
+
+    @property
+    def work(self) -> float:
+        """What the machine does in a second at a fault's cost of one microsecond; the same at any time."""
+        return self.rate * self.fault_us
+
+
+def _steady(fleet: FlappingFleet) -> Steady:
+    done = fleet.bootstrap(STEADY_SITES, is_flapping=False)
+    times_s = done.done.values()
+    return Steady(steady_rate(times_s), done.costs.over(min(times_s), max(times_s)))
 
 
 def steady_rate(done_s: Iterable[float]) -> float:
@@ -73,7 +104,8 @@ def _simulate(flapping: Flapping, rate: float, alone_s: float, *, sites: int, st
     flapped = _simulated_fleet([Link(flapping, number) for number in range(sites)], rate, alone_s)
     links = [Link(flapping, number) for number in range(sites)]
     return {
-        **_curves(list(flapped.done_s.values()), links, Rate.steady(reached), ANSWER_GAP_S + START_S + alone_s),
+        **_curves(list(flapped.done_s.values()), links, lambda _at_s: reached, ANSWER_GAP_S + START_S + alone_s),
+        "rate_per_s": reached,
         "alone_s": alone_s,
         "steady_sites": steady,
         "attempts": flapped.attempts,
@@ -93,17 +125,16 @@ def _simulated_fleet(links: Sequence[Link], rate: float, alone_s: float) -> Simu
 
 
 def _curves(
-    times_s: list[float], links: Sequence[Link], rate: Rate, takes_s: float, asked_s: float = 0.0
+    times_s: list[float], links: Sequence[Link], rate_at: Callable[[float], float], takes_s: float, asked_s: float = 0.0
 ) -> dict[str, Any]:
     """Both curves from the moment on at which the sites were asked for."""
     done_s = [each - asked_s for each in times_s]
-    best_s = best_times(links, rate, takes_s, asked_s=asked_s)
+    best_s = best_times(links, rate_at, takes_s, asked_s=asked_s)
     return {
         "sites": len(done_s),
-        "rates_per_s": [rate.before_per_s, rate.after_per_s],
         "takes_s": takes_s,
         "ratios": compare(done_s, best_s),
-        "ratios_to_no_time": compare(done_s, best_times(links, rate, asked_s=asked_s)),
+        "ratios_to_no_time": compare(done_s, best_times(links, rate_at, asked_s=asked_s)),
         "done_s": _points(done_s),
         "best_s": _points(best_s),
     }

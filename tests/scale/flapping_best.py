@@ -7,48 +7,34 @@ needs no time to notice that one is back. Nobody can reach it; how near one came
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Sequence
 
 from flapping_link import Link
 
 _LOOKS = 20  #: random looks for a site that is up, before all are looked at
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Sites a second that a machine serves: what was measured before and after, and in between the straight line."""
-
-    before_per_s: float
-    after_per_s: float
-    over_s: float
-
-    @classmethod
-    def steady(cls, per_s: float) -> Self:
-        """Always the same."""
-        return cls(per_s, per_s, 1.0)
-
-    def at(self, at_s: float) -> float:
-        """What it is so many seconds after the beginning."""
-        return self.before_per_s + (self.after_per_s - self.before_per_s) * min(1.0, at_s / self.over_s)
-
-
 def best_times(
-    links: Sequence[Link], rate: Rate, takes_s: float = 0.0, *, asked_s: float = 0.0, seed: int = 1
+    links: Sequence[Link],
+    rate_at: Callable[[float], float],
+    takes_s: float = 0.0,
+    *,
+    asked_s: float = 0.0,
+    seed: int = 1,
 ) -> list[float]:
     """When each site would be done, in the order of time, in seconds since they were asked for.
 
     That was at `asked_s` of the links' time.
 
-    One is begun every 1/`rate` seconds, if any is up for as long as a site takes that has all to itself (`takes_s`).
+    `rate_at` gives how many a second are served at a time: so they are begun one by one, if any is up for as long as a
+    site takes that has all to itself (`takes_s`).
     """
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
     left = list(links)
     times: list[float] = []
     at_s = asked_s
     while left:
-        at_s += 1 / rate.at(at_s)
+        at_s += 1 / rate_at(at_s)
         looks = (chance.randrange(len(left)) for _ in range(_LOOKS))
         chosen = next((n for n in looks if _begins(left[n], at_s, takes_s) == at_s), None)
         if chosen is None:  # few are left, or few are up: the one that is up first

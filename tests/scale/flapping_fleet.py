@@ -21,6 +21,7 @@ from consumption import Account, Peak
 from faked_nodes import fake
 from flapping_link import Flapping
 from fleet_links import FleetLinks, LinkQuality, fleet_links, room_for_neighbours
+from machine_speed import FaultCosts, Speedometer
 from progress import say
 from sqlmodel import col, select
 from tests_support.appliance import Appliance
@@ -58,6 +59,7 @@ class Round:
     wall_s: float
     cpu_s: float
     memory_bytes: int
+    costs: FaultCosts  #: in the seconds of the attempts
     asked_s: float  #: when the last site was asked for, in the seconds of the attempts: a command takes one to begin
     attempts: list[AttemptSpan]
 
@@ -97,13 +99,14 @@ class FlappingFleet:
                 epoch = datetime.now(UTC).timestamp() + LEAD_S
                 if is_flapping:
                     self._links.flap(epoch_s)
+                speedometer = stack.enter_context(Speedometer(epoch_s))
                 time.sleep(LEAD_S)
                 arguments = ("--version", STANDIN_VERSION, "--wait", "--timeout", "60m")
                 for _ in range(times):
                     appliance.run("bootstrap", "--all", *arguments, timeout_s=STEP_TIMEOUT_S)
                 wall_s = time.monotonic() - epoch_s
             asked_s, attempts = _attempts(directory / "state", epoch)
-            done = Round(wall_s, account.cpu_s(), peak.bytes, asked_s, attempts)
+            done = Round(wall_s, account.cpu_s(), peak.bytes, speedometer.costs, asked_s, attempts)
         assert len(done.done) == len(chosen), f"{len(done.done)} of {len(chosen)} sites are bootstrapped"
         return done
 

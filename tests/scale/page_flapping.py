@@ -31,7 +31,7 @@ def section(result: Mapping[str, Any]) -> str:
     """How the links behave, what the best is, and how near edgemgr came."""
     flapping, quality = result["flapping"], result["quality"]
     rows = [
-        f"| {each['sites']:,} {_FLEETS[fleet]} | {_rates(each)} | {each['done_s'][-1] / 60:.1f} "
+        f"| {each['sites']:,} {_FLEETS[fleet]} | {each['rate_per_s'] * 60:.0f} | {each['done_s'][-1] / 60:.1f} "
         f"| {each['best_s'][-1] / 60:.1f} | {each['ratios']['all']:.2f} | {each['ratios']['most']:.2f} "
         f"| {each['ratios']['mean']:.2f} | {_worst(each):.2f} | {each['attempts'] / each['sites']:.2f} |"
         for fleet, each in ((fleet, result[fleet]) for fleet in _FLEETS if fleet in result)
@@ -48,11 +48,10 @@ Every site's link is up for {flapping["mean_up_s"]:.0f} s and down for {flapping
 are asked for at once, and it goes on until all are bootstrapped.
 
 The theoretical best serves every site the moment it is up, as many a minute as the same machine does when no link flaps
-(measured in the same run, the first and the last tenth apart; in the lab before the flapping and after it, and in
-between the machine is taken to go from the one to the other evenly): it knows at every moment which links are up and \
-for
-how long, and loses nothing to one that goes down in the middle. A site is done as long after it is served as one takes
-that has all to itself ({takes}). Both count from the moment at which the sites are in the queue.
+(measured in the same run, the first and the last tenth apart): it knows at every moment which links are up and for how
+long, and loses nothing to one that goes down in the middle. A site is done as long after it is served as one takes \
+that
+has all to itself ({takes}). Both count from the moment at which the sites are in the queue. \
 Beside a best that needs no time for a site, edgemgr takes on average
 {to_no_time} times as long. The worst point is that of the curve from its first tenth on: before, most of the time is
 what the first logins and the first Ansible process take to begin.
@@ -70,11 +69,6 @@ what the first logins and the first Ansible process take to begin.
   processors are shared evenly up to the rate that was measured, and a site alone takes \
 {result["simulated"]["alone_s"]:.1f} s. The watch made {result["simulated"]["probes"]:,} probes.
 """
-
-
-def _rates(fleet: Mapping[str, Any]) -> str:
-    """Sites a minute; the lab's before and after, which are the same for the simulated fleet."""
-    return " and ".join(f"{rate * 60:.0f}" for rate in dict.fromkeys(fleet["rates_per_s"]))
 
 
 def _worst(fleet: Mapping[str, Any]) -> float:
@@ -102,6 +96,9 @@ def draw(result: Mapping[str, Any]) -> None:
 
 
 def _lab(lab: Mapping[str, Any], quality: Mapping[str, Any]) -> str:
+    before, after = lab["steady"]
+    products = " and ".join(f"{each['rate'] * each['fault_us']:.1f}" for each in (before, after))
+    costs = sorted(lab["fault_us"])
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in lab["outcomes"].items())
     return f"""\
 - **Light lab sites**: the installed edgemgr against a real sshd in each site, from the first login with a password on;
@@ -111,4 +108,12 @@ def _lab(lab: Mapping[str, Any], quality: Mapping[str, Any]) -> str:
 ({outcomes}),
   {lab["cpu_s"] / lab["sites"]:.2f} s of the controller's CPU a site, peak memory {lab["memory_bytes"] / MIB:.0f} MiB. \
 The rate without flapping is that of {lab["steady_sites"]} other sites
-  before and {lab["steady_sites"]} after, first login and all, over links that are equally long, lossy and slow."""
+  before and {lab["steady_sites"]} after, first login and all, over links that are equally long, lossy and slow: \
+{before["rate"] * 60:.0f}
+  and {after["rate"] * 60:.0f} a minute. No virtual machine is equally quick at all times; what tells how quick it is is \
+what
+  a page fault costs in CPU time: {before["fault_us"]:.2f} and {after["fault_us"]:.2f} µs meanwhile, which times the \
+sites a second is {products}, and
+  {costs[len(costs) // 20]:.2f} to {costs[-1 - len(costs) // 20]:.2f} µs during the flapping. The rate of the best \
+goes by that cost, from moment to moment; the table gives
+  it at the median."""
