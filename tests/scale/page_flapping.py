@@ -110,8 +110,8 @@ def _lab(lab: Mapping[str, Any], quality: Mapping[str, Any]) -> str:
 The rate without flapping is that of {lab["steady_sites"]} other sites
   before and {lab["steady_sites"]} after, first login and all, over links that are equally long, lossy and slow: \
 {before["rate"] * 60:.0f}
-  and {after["rate"] * 60:.0f} a minute. No virtual machine is equally quick at all times; what tells how quick it is is \
-what
+  and {after["rate"] * 60:.0f} a minute. No virtual machine is equally quick at all times; what tells how quick it is \
+is what
   a page fault costs in CPU time: {before["fault_us"]:.2f} and {after["fault_us"]:.2f} µs meanwhile, which times the \
 sites a second is {products}, and
   {costs[len(costs) // 20]:.2f} to {costs[-1 - len(costs) // 20]:.2f} µs during the flapping. The rate of the best \
