@@ -1,8 +1,10 @@
 """How quick this machine is at a time: what a page fault costs, in CPU time.
 
 A virtual machine may be half as quick at one minute as at another, whatever runs in it. What is carried here are short
-processes, most of whose cost is memory that they touch for the first time; so what that costs tells how quickly sites
-are bootstrapped at that time (measured: sites a second times the cost of a fault stays the same within 2 %).
+processes, much of whose cost is memory that they touch for the first time; so what that costs follows how quickly sites
+are bootstrapped. Sites a second times the cost of a fault was the same within 3 % in eight rounds of one hour, whose
+rates differed by a fifth; hours later it was another. So it says how one round compares with another of the same run,
+and the page shows by two steady rounds how well.
 """
 
 from __future__ import annotations
