@@ -18,7 +18,7 @@ demo-down: ## End the demo: console, sites, state
 
 .PHONY: test
 test: $(VENV)/development ## Install what the tests need and run them all
-	$(SUDO) $(BIN)/pytest $(PYTEST_ARGS)
+	$(SUDO) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-exhaustive
 test-exhaustive: $(VENV)/development ## Only the long forms: a thousand kills, ten minutes cut off; takes hours

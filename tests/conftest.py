@@ -6,12 +6,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from tests_support.lab_turns import LabsInTurn
 from tests_support.postgresql import PostgresServer, find_postgresql
 
 from edgemgr.settings import Settings
 from edgemgr.store import schema
 from edgemgr.store.database import Database
+
+# That a machine is busy is no fault of what is tested.
+hypothesis.settings.register_profile("edgemgr", deadline=None)
+hypothesis.settings.load_profile("edgemgr")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LabsInTurn:
+    """With `-n 2`."""
+    return LabsInTurn(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ def test_any_question_is_answered_rightly(database: Database, monkeypatch: pytes
     fill(database, operations=1000, sites=50, last=LAST)
     rows = every_row(database)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(strategies.fixed_dictionaries({}, optional=FIELDS), strategies.sampled_from([(2000, 25_000), (5, 60)]))
     def asked(fields: dict[str, Any], sizes: tuple[int, int]) -> None:
         monkeypatch.setattr(operation_search, "FEW", sizes[0])

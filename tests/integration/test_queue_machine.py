@@ -53,7 +53,6 @@ WHICH = st.integers(0, 1)
 SETTINGS = hypothesis_settings(
     max_examples=RUNS,
     stateful_step_count=10,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],

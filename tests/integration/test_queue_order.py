@@ -137,7 +137,7 @@ def test_rows_that_differ_in_what_they_carry_are_never_in_one_batch(database: Da
     assert batches == [["key-0"] * 3, ["key-1"] * 3]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=5))
 def test_no_request_waits_for_more_of_another_than_it_has_itself(database: Database, sizes: list[int]) -> None:
     with database.write() as session:

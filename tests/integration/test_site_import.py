@@ -333,9 +333,7 @@ _SITES = st.dictionaries(_NAMES, st.tuples(_NOTES, _LABELS, st.floats(-90, 90), 
 
 
 @given(sites=_SITES)
-@settings(
-    max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sites_survive_export_and_import_into_an_empty_inventory(
     tmp_path_factory: pytest.TempPathFactory,
     sites: dict[str, tuple[str, dict[str, str], float, float]],

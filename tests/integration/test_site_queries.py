@@ -245,7 +245,7 @@ _LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_si
 @given(
     fleet=st.lists(_LABELS, max_size=5), key=st.sampled_from("abcd"), values=st.sets(st.sampled_from("xyz"), min_size=1)
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sql_and_the_definition_of_label_selectors_agree(
     database: Database, fleet: list[dict[str, str]], key: str, values: set[str]
 ) -> None:

@@ -208,7 +208,7 @@ def _only_bundle_errors(good: Good, data: bytes, name: str = "fuzz.emb") -> None
 
 
 _ROUND = 2000
-_FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @_FEW

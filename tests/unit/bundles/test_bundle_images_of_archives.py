@@ -265,7 +265,7 @@ def test_names_are_written_out_as_containerd_keeps_them(name: str, full: str) ->
 SMALL = tar(oci_files([Picture(("example.com/a:1",), (tar({"x": b"y"}),))], packed=True))[: -18 * 512]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.binary(min_size=1, max_size=40)), max_size=3))
 def test_whatever_is_altered_an_archive_is_read_or_refused_but_never_breaks_the_reader(
     shelf: Shelf, tmp_path: Path, changes: list[tuple[int, bytes]]

@@ -53,7 +53,7 @@ def test_what_was_put_comes_back_byte_by_byte_also_from_a_store_opened_anew(tmp_
             assert _read(store, digest, name, tmp_path) == data
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(
