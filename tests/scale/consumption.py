@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+
+from sampler import Sampler
 
 SAMPLE_S = 0.5
 END_WITHIN_S = 10.0
@@ -70,26 +70,17 @@ class Account:
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
-class Peak:
+class Peak(Sampler):
     """The largest memory of an account while the block runs, looked at every `SAMPLE_S`."""
 
     def __init__(self, account: Account) -> None:
+        super().__init__(SAMPLE_S)
         self._account = account
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
         self.bytes = 0
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(SAMPLE_S):
-            self.bytes = max(self.bytes, self._account.memory_bytes())
+    def look(self) -> None:
+        """Take one sample."""
+        self.bytes = max(self.bytes, self._account.memory_bytes())
 
 
 def machine_busy_s() -> float:

@@ -10,13 +10,13 @@ and the page shows by two steady rounds how well.
 from __future__ import annotations
 
 import mmap
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Self
+
+from sampler import Sampler
 
 SAMPLE_S = 2.0
 #: What counts for a moment are the samples that lie no further from it, seconds.
@@ -42,31 +42,22 @@ class FaultCosts:
         return median(cost for when_s, cost in self.samples if from_s <= when_s <= to_s)
 
 
-class Speedometer:
+class Speedometer(Sampler):
     """Takes samples while the block runs, in seconds since `epoch_s` of the monotonic clock."""
 
     def __init__(self, epoch_s: float) -> None:
+        super().__init__(SAMPLE_S)
         self._epoch_s = epoch_s
         self._samples: list[tuple[float, float]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     @property
     def costs(self) -> FaultCosts:
         """What was measured so far."""
         return FaultCosts(tuple(self._samples))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(SAMPLE_S):
-            self._samples.append((time.monotonic() - self._epoch_s, _fault_us()))
+    def look(self) -> None:
+        """Take one sample."""
+        self._samples.append((time.monotonic() - self._epoch_s, _fault_us()))
 
 
 def _fault_us() -> float:

@@ -1,0 +1,31 @@
+"""Looking at something every now and then, beside what runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Self
+
+
+class Sampler:
+    """Calls its `look` every `every_s` seconds, in a thread of its own, while the block runs."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def look(self) -> None:
+        """Take one sample."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._every_s):
+            self.look()
