@@ -74,12 +74,11 @@ class Peak(Sampler):
     """The largest memory of an account while the block runs, looked at every `SAMPLE_S`."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(SAMPLE_S)
+        super().__init__(SAMPLE_S, self._take)
         self._account = account
         self.bytes = 0
 
-    def look(self) -> None:
-        """Take one sample."""
+    def _take(self) -> None:
         self.bytes = max(self.bytes, self._account.memory_bytes())
 
 

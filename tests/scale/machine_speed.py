@@ -2,9 +2,9 @@
 
 A virtual machine may be half as quick at one minute as at another, whatever runs in it. What is carried here are short
 processes, much of whose cost is memory that they touch for the first time; so what that costs follows how quickly sites
-are bootstrapped. Sites a second times the cost of a fault was the same within 3 % in eight rounds of one hour, whose
-rates differed by a fifth; hours later it was another. So it says how one round compares with another of the same run,
-and the page shows by two steady rounds how well.
+are bootstrapped. Sites a second times the cost of a fault was the same within 2 % in seven rounds of an hour, whose
+rates differed by a fifth, and a tenth less in an eighth, when the machine was slowest; hours later it was three quarters.
+So it only says how one round compares with another of the same run, and the page shows by two steady rounds how well.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Speedometer(Sampler):
     """Takes samples while the block runs, in seconds since `epoch_s` of the monotonic clock."""
 
     def __init__(self, epoch_s: float) -> None:
-        super().__init__(SAMPLE_S)
+        super().__init__(SAMPLE_S, self._take)
         self._epoch_s = epoch_s
         self._samples: list[tuple[float, float]] = []
 
@@ -55,8 +55,7 @@ class Speedometer(Sampler):
         """What was measured so far."""
         return FaultCosts(tuple(self._samples))
 
-    def look(self) -> None:
-        """Take one sample."""
+    def _take(self) -> None:
         self._samples.append((time.monotonic() - self._epoch_s, _fault_us()))
 
 

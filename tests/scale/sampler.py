@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Self
 
 
 class Sampler:
-    """Calls its `look` every `every_s` seconds, in a thread of its own, while the block runs."""
+    """Calls `look` every `every_s` seconds, in a thread of its own, while the block runs."""
 
-    def __init__(self, every_s: float) -> None:
+    def __init__(self, every_s: float, look: Callable[[], None]) -> None:
         self._every_s = every_s
+        self._look = look
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def look(self) -> None:
-        """Take one sample."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -28,4 +26,4 @@ class Sampler:
 
     def _watch(self) -> None:
         while not self._over.wait(self._every_s):
-            self.look()
+            self._look()

@@ -40,9 +40,17 @@ def test_a_word_counts_for_a_while() -> None:
     assert lives.recall(SITE) is None
 
 
-@pytest.mark.parametrize("other", [{"site_id": 2}, {"address": "192.0.2.2"}, {"port": 23}, {"host_key": "ssh-rsa B"}])
-def test_it_counts_for_that_host_at_that_address_alone(other: dict[str, object]) -> None:
-    assert heard(SITE).recall(replace(SITE, **other)) is None  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SITE, site_id=2),
+        replace(SITE, address="192.0.2.2"),
+        replace(SITE, port=23),
+        replace(SITE, host_key="ssh-rsa B"),
+    ],
+)
+def test_it_counts_for_that_host_at_that_address_alone(other: Target) -> None:
+    assert heard(SITE).recall(other) is None
 
 
 def test_a_site_that_nobody_has_asked_is_not_noted() -> None:
