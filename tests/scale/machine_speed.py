@@ -3,8 +3,9 @@
 A virtual machine may be half as quick at one minute as at another, whatever runs in it. What is carried here are short
 processes, much of whose cost is memory that they touch for the first time; so what that costs follows how quickly sites
 are bootstrapped. Sites a second times the cost of a fault was the same within 2 % in seven rounds of an hour, whose
-rates differed by a fifth, and a tenth less in an eighth, when the machine was slowest; hours later it was three quarters.
-So it only says how one round compares with another of the same run, and the page shows by two steady rounds how well.
+rates differed by a fifth, and a tenth less in an eighth, when the machine was slowest; hours later it was three
+quarters. So it only says how one round compares with another of the same run, and the page shows by two steady rounds
+how well.
 """
 
 from __future__ import annotations
