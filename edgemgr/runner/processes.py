@@ -78,7 +78,7 @@ def _kill(is_meant: Callable[[list[bytes]], bool]) -> bool:
 
 def _pids() -> Iterator[int]:
     own = os.getpid()
-    return (int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit() and int(entry.name) != own)
+    return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit() and int(entry.name) != own)
 
 
 def _belongs(words: list[bytes], marker: bytes) -> bool:

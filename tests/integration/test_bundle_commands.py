@@ -93,7 +93,8 @@ def test_an_import_that_is_killed_again_and_again_comes_to_its_end(appliance: Ap
 
     def size_of(directory: Path) -> int:
         try:
-            return sum(entry.stat().st_size for entry in os.scandir(directory))
+            with os.scandir(directory) as entries:
+                return sum(entry.stat().st_size for entry in entries)
         except FileNotFoundError:
             return 0
 

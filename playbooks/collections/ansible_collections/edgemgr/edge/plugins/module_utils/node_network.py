@@ -55,7 +55,8 @@ def listeners(ports: set[int]) -> dict[int, str]:
         if not entry.isdigit():
             continue
         try:
-            targets = [os.readlink(handle.path) for handle in os.scandir(f"/proc/{entry}/fd")]
+            handles = f"/proc/{entry}/fd"
+            targets = [os.readlink(f"{handles}/{handle}") for handle in os.listdir(handles)]
         except OSError:  # it has ended meanwhile
             continue
         for target in targets:
