@@ -13,6 +13,7 @@ from edgemgr.errors import RunnerError
 from edgemgr.model.attempt import AttemptResult
 from edgemgr.runner import content
 from edgemgr.runner.batch import Batch, HandOver
+from edgemgr.runner.built_modules import built_modules
 from edgemgr.runner.events import read_event
 from edgemgr.runner.processes import end_processes
 from edgemgr.runner.result import Ending
@@ -186,6 +187,7 @@ def _environment(place: Workspace, settings: Settings, playbooks: Path) -> dict[
         "ANSIBLE_SSH_EXECUTABLE": str(_SSH),
         "ANSIBLE_TIMEOUT": str(math.ceil(settings.connect_timeout_s)),
         "ANSIBLE_TRANSPORT": "ssh",
+        "EDGEMGR_BUILT_MODULES": str(built_modules(settings, playbooks)),
         "EDGEMGR_SSH_ERRORS": str(place.ssh_errors),
         "MAX_EVENT_RES": str(_RESULT_MAX_CHARS),
     }
