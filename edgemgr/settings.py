@@ -35,7 +35,8 @@ class Settings(BaseSettings):
 
     state_dir: Path = Field(Path("/var/lib/edgemgr"), description="Database, keys, releases, logs of attempts.")
     runtime_dir: Path = Field(
-        Path("/run/edgemgr"), description="Work directories of running attempts; best on a memory file system."
+        Path("/run/edgemgr"),
+        description="Work directories of attempts, modules as Ansible packs them; best on a memory file system.",
     )
     database_url: str | None = Field(
         None,
