@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from edgemgr.store.database import Database
 # That a machine is busy is no fault of what is tested.
 hypothesis.settings.register_profile("edgemgr", deadline=None)
 hypothesis.settings.load_profile("edgemgr")
+
+
+def pytest_configure() -> None:
+    """A run in the background ignores SIGINT, and programs that tests start and interrupt would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LabsInTurn:
