@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,25 @@ def test_two_that_built_the_same_are_not_in_each_other_s_way(own: Path, shared: 
     CallbackModule().v2_playbook_on_stats(None)
     assert names(shared) == ["ansiballz_cache", "bootstrap", "shared"]
     assert (shared / "bootstrap").read_text() == "shared"
+
+
+@pytest.mark.parametrize("foul", ["writable", "a link", "another's"])
+def test_where_others_may_write_nothing_is_taken(own: Path, shared: Path, foul: str) -> None:
+    planted = shared.with_name("planted")
+    planted.mkdir()
+    (planted / "bootstrap").write_text("planted")
+    if foul == "a link":
+        shared.symlink_to(planted)
+    else:
+        planted.rename(shared)
+        if foul == "writable":
+            shared.chmod(0o777)
+        elif os.geteuid() == 0:
+            os.chown(shared, 65534, 65534)
+        else:
+            pytest.skip("only root can give a directory away")
+    CallbackModule().v2_playbook_on_play_start(None)
+    assert not own.exists()
 
 
 def test_without_a_directory_nothing_is_shared(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,15 @@ class CallbackModule(CallbackBase):
 
 
 def _shared() -> Path | None:
+    """Only where nobody else may write: ansible-core unpickles what lies there."""
     directory = os.environ.get("EDGEMGR_BUILT_MODULES")
-    return Path(directory) if directory else None
+    if directory:
+        with suppress(OSError):
+            Path(directory).mkdir(mode=0o700, exist_ok=True)
+            found = Path(directory).lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+                return Path(directory)
+    return None
 
 
 def _own() -> Path:
@@ -63,7 +71,7 @@ def _own() -> Path:
 
 def _link(source: Path, target: Path) -> None:
     with suppress(OSError):  # whatever fails, the module is built once more
-        target.mkdir(mode=0o700, exist_ok=True)  # private: ansible-core unpickles what lies in it
+        target.mkdir(mode=0o700, exist_ok=True)
         for path in source.iterdir():
             if path.suffix != ".lock" and not path.name.endswith("-part"):
                 with suppress(FileExistsError):
