@@ -24,7 +24,8 @@ description:
   - Before the first task it links the built modules of E(EDGEMGR_BUILT_MODULES) to where ansible-core looks for them
     (C(ansiballz_cache) in its temporary directory); after the last one it links those that were built meanwhile back.
   - The directory holds modules of one version of the playbooks and of ansible-core, and lies on the file system of
-    E(ANSIBLE_LOCAL_TEMP). Where it is not given, nothing is shared.
+    E(ANSIBLE_LOCAL_TEMP). Where it is not given, or is not a directory of the user's own that nobody else may write to,
+    nothing is shared.
 version_added: "0.1.0"
 author: edgemgr
 """
